@@ -1,0 +1,99 @@
+// Sockets, poll and error numbers.  Addresses and ports in network order.
+//
+// Calls of this file, and read, write and close on a socket, return >= 0 or
+// a negative error number: "why" is what this system teaches.
+#ifndef UAPI_NET_H
+#define UAPI_NET_H
+
+#include "types.h"
+
+#define AF_INET       2
+#define SOCK_STREAM   1
+#define SOCK_NONBLOCK 0x1000 // = O_NONBLOCK, or-ed to the type
+#define SHUT_RD       0
+#define SHUT_WR       1
+#define SHUT_RDWR     2
+#define MSG_PEEK      0x02
+#define MSG_DONTWAIT  0x40
+#define MSG_NOSIGNAL  0x4000 // accepted: there are no signals
+
+struct in_addr {
+  u32 s_addr;
+};
+
+struct sockaddr_in {
+  u16 sin_family; // AF_INET
+  u16 sin_port;
+  struct in_addr sin_addr;
+  u8 sin_zero[8];
+};
+
+struct pollfd {
+  int fd;
+  short events;
+  short revents;
+};
+
+#define POLLIN   0x01
+#define POLLOUT  0x04
+#define POLLERR  0x08
+#define POLLHUP  0x10
+#define POLLNVAL 0x20
+#define NPOLL    64 // entries of one poll
+
+// Error numbers, values as in Linux.
+#define EINTR           4
+#define EIO             5
+#define EBADF           9
+#define EAGAIN          11
+#define ENOMEM          12
+#define EFAULT          14
+#define ENODEV          19
+#define EINVAL          22
+#define ENFILE          23
+#define EMFILE          24
+#define EPIPE           32
+#define ENOTSOCK        88
+#define EDESTADDRREQ    89
+#define EPROTONOSUPPORT 93
+#define EOPNOTSUPP      95
+#define EAFNOSUPPORT    97
+#define EADDRINUSE      98
+#define EADDRNOTAVAIL   99
+#define ENETDOWN        100
+#define ECONNABORTED    103
+#define ECONNRESET      104
+#define ENOBUFS         105
+#define EISCONN         106
+#define ENOTCONN        107
+#define ETIMEDOUT       110
+#define ECONNREFUSED    111
+#define EHOSTUNREACH    113
+#define EALREADY        114
+#define EINPROGRESS     115
+
+#ifndef KERNEL
+int socket(int family, int type, int proto);
+int bind(int fd, const struct sockaddr_in *, int len);
+int listen(int fd, int backlog);
+int accept(int fd, struct sockaddr_in *, int *len);
+int connect(int fd, const struct sockaddr_in *, int len);
+int send(int fd, const void *, int n, int flags);
+int recv(int fd, void *, int n, int flags);
+int shutdown(int fd, int how);
+int getsockname(int fd, struct sockaddr_in *, int *len);
+int getpeername(int fd, struct sockaddr_in *, int *len);
+int poll(struct pollfd *, int n, int ms); // ms -1: for ever, 0: look
+int fcntl(int fd, int op, int arg);
+
+// user library
+u16 htons(u16);
+u32 htonl(u32);
+#define ntohs(x) htons(x)
+#define ntohl(x) htonl(x)
+int inet_aton(const char *, struct in_addr *); // 1, or 0 if malformed
+char *inet_ntoa(struct in_addr);               // in a static buffer
+const char *neterr(int);                       // words for a (negative) error number
+#endif
+
+#endif
