@@ -1,0 +1,136 @@
+// Trace events in C: TRACE(name, .field = value, ...) at the place where it happens.
+//
+// events.def lists the events; here its lines become enum TR_name, struct tr_name
+// and the named values (DROP_NO_SOCKET, FATE_WIRE ...).  trace.c is the ring.
+// An emit may stand anywhere, in any context and under any lock: it takes no lock,
+// allocates nothing, never sleeps or wakes.  Not in an NMI or double fault.
+#ifndef TRACE_TRACE_H
+#define TRACE_TRACE_H
+
+#include "uapi/types.h"
+#include "uapi/nettrace.h"
+
+struct proc;
+
+// Field types that C does not have.
+typedef short s16;
+typedef int s32;
+typedef struct {
+  u8 b[6];
+} mac6;
+typedef struct {
+  char s[16]; // padded with NULs
+} name16;
+
+// Event numbers: positions in events.def.
+enum {
+#define EVENT(name, stage, doc, fields) TR_##name,
+#define SYSCALL(nr, name)
+#include "trace/events.def"
+  NTRACE
+};
+_Static_assert(NTRACE <= NT_MAXEV, "too many events");
+
+// Named values.  System calls have theirs in uapi/syscall.h.
+enum {
+#define NAME(set, value, name, doc) set##_##name = value,
+#define BIT(set, mask, name, doc)   set##_##name = mask,
+#define SYSCALL(nr, name)
+#include "trace/events.def"
+};
+
+// struct tr_name: bytes 16-63 of the slot.  slot_name is the same where it lies in
+// the slot: gcc clears it word by word only if it knows how it is aligned.
+#define EVENT(name, stage, doc, fields) \
+  struct tr_##name { \
+    u32 pkt; \
+    u16 sock; \
+    u16 pid; \
+    fields \
+  } __attribute__((packed)); \
+  typedef struct tr_##name slot_##name __attribute__((aligned(8))); \
+  _Static_assert(sizeof(struct tr_##name) <= 8 + NT_PAYLOAD, "event " #name " is too long");
+#define FIELD(type, name, unit, doc) type name;
+#define SYSCALL(nr, name)
+#include "trace/events.def"
+
+// Arguments in registers: an event costs fewer instructions.
+#ifdef __i386__
+#define TRACE_FAST __attribute__((regparm(3)))
+#else
+#define TRACE_FAST
+#endif
+
+// 1 for each event that is recorded.
+extern u8 trace_on[NT_MAXEV];
+
+// Record an event.  Write .pkt and .sock always, 0 if there is none: without them
+// the whole struct is cleared first.  A field left out is 0.  The values are
+// computed only if the event is on, with interrupts off, straight into the slot:
+// no side effects, nothing that sleeps.
+#define TRACE(ev, ...) \
+  do { \
+    if(__builtin_expect(trace_on[TR_##ev], 0)) { \
+      u64 open_ = trace_begin(TR_##ev); \
+      if((u32)open_) { \
+        *(slot_##ev *)trace_body(open_) = (struct tr_##ev){.pid = (u16)(open_ >> 48), __VA_ARGS__}; \
+        trace_end(open_); \
+      } \
+    } \
+  } while(0)
+
+// The same with a trailing text, cut at four slots.
+#define TRACE_TEXT(ev, str, ...) \
+  do { \
+    if(__builtin_expect(trace_on[TR_##ev], 0)) \
+      trace_emit(TR_##ev, &(struct tr_##ev){.pid = 0, __VA_ARGS__}, sizeof(struct tr_##ev), str); \
+  } while(0)
+
+// trace.c: writing.  trace_begin reserves a slot and turns interrupts off;
+// trace_end publishes it.  What passes between them fits two registers: address
+// of the slot (0: not wanted just now), then the interrupt flag, above it the pid.
+u64 trace_begin(u32 id) TRACE_FAST;
+void trace_end(u64 open) TRACE_FAST;
+void trace_emit(u32 id, const void *body, u32 n, const char *text);
+u32 pkt_new(void);
+
+// trace.c: the rest of the kernel tells the ring
+void trace_init(void);
+void trace_tick(void);
+void trace_switch(struct proc *next);
+void trace_clock(u32 tsc_khz);
+void trace_netif(const u8 *mac, u32 ip);
+void trace_freeze(u32 flags);
+
+// devtrace.c
+void devtrace_init(void);
+void devtrace_tick(void);
+extern void (*trace_snap)(void); // set by net_init: ask netd for its figures
+
+// Bytes 16-63 of the slot that trace_begin opened.
+static inline void *
+trace_body(u64 open)
+{
+  return &((struct nt_slot *)(unsigned long)(u32)open)->pkt;
+}
+
+// The six bytes at p, for a mac6 field.
+static inline mac6
+mac6_at(const void *p)
+{
+  mac6 m;
+  __builtin_memcpy(&m, p, sizeof(m));
+  return m;
+}
+
+// The first 15 characters at p, for a name16 field.
+static inline name16
+name16_at(const char *p)
+{
+  name16 n = {{0}};
+  for(u32 i = 0; i + 1 < sizeof(n.s) && p[i]; i++)
+    n.s[i] = p[i];
+  return n;
+}
+
+#endif
