@@ -50,6 +50,7 @@ void clock_sync(void);    // emit one clock_sync event
 u64 now_ns(void);         // since boot, from the TSC
 void delay_us(u32);       // busy wait, only while booting
 u32 div64(u64 *n, u32 d); // *n /= d, returns the remainder
+u32 us_since(u64 tsc);         // microseconds since a TSC reading, at most 2^32 - 1
 u32 rtc_seconds(void);    // seconds of the day in the CMOS clock
 
 // console.c
@@ -57,6 +58,7 @@ void console_init(void);              // output works after this
 void console_start(void);             // input: interrupts and the device node
 void console_putc(int c);             // any context
 void console_intr(int (*getc)(void)); // interrupt half: eats what getc gives
+int console_ctl(int op, int arg);     // ttyctl; -1: bad op or arg
 void console_exit(struct proc *);     // a process ends: undo its raw mode
 
 // cpu.c
@@ -64,6 +66,7 @@ void cpu_init(struct cpu *, u32 id); // GDT, TSS, %gs of the CPU we run on
 void cpu_start_others(void);         // INIT-SIPI-SIPI
 void cpu_kick_idle(void);            // wake one idle CPU, if there is one
 void cpu_forget_pgdir(pde_t *);      // no CPU keeps this page directory in CR3
+void cpu_drop_pgdir(void);           // this CPU: back to kpgdir if no process here needs more
 
 // disk.c
 void disk_init(void);       // finds the root disk: RAM disk or IDE
@@ -115,7 +118,8 @@ u32 kfree_pages(void);   // how many are free
 
 // lapic.c
 void lapic_init(void);                          // this CPU's, timer at 100 Hz
-void lapic_calibrate(u32 us, u32 (*wait)(u32)); // count the timer over a wait
+void lapic_count_start(void);              // calibration: let the timer run ...
+void lapic_count_stop(u32 us);             // ... for us microseconds
 void lapic_eoi(void);
 u32 lapic_id(void);
 void lapic_ipi(u32 apicid, u32 vector);
@@ -194,6 +198,7 @@ int kill_tree(int pid); // and its descendants
 int growproc(int n);
 struct proc *kthread(const char *name, void (*fn)(void *), void *arg);
 void sleep(void *chan, struct spinlock *);
+int sleep_why(void *chan, struct spinlock *, u64 ns, u8 why); // why: SLEEPWHY of the trace
 int sleep_until(void *chan, struct spinlock *, u64 ns); // absolute; 0 woken, 1 time over, -1 killed
 void wakeup(void *chan);
 void proc_tick(u64 now); // wakes what has slept until now
@@ -209,7 +214,7 @@ void initsleeplock(struct sleeplock *, const char *name);
 void acquiresleep(struct sleeplock *);
 void releasesleep(struct sleeplock *);
 int holdingsleep(struct sleeplock *);
-int waitsleep(struct sleeplock *, void *chan, u64 ns); // give it up while asleep; as sleep_until
+int waitsleep(struct sleeplock *, void *chan, u64 ns, u8 why); // give it up while asleep; as sleep_until
 
 // spinlock.c
 void initlock(struct spinlock *, const char *name);
@@ -231,7 +236,7 @@ char *strncpy(char *, const char *, int);
 char *safestrcpy(char *, const char *, int); // always ends in NUL
 char *strchr(const char *, int);
 
-// swtch.S
+// trapentry.S
 void swtch(struct context **old, struct context *new);
 
 // syscall.c: arguments of the current process
@@ -248,6 +253,7 @@ int fdalloc(struct file *);                // lowest free descriptor, or -1
 
 // trap.c
 void idt_init(void);
+void idt_load(void);                 // on each CPU
 extern volatile u32 ticks; // 10 ms each
 extern struct spinlock tickslock;
 u32 uptime_ticks(void);
@@ -275,6 +281,7 @@ void uvm_free(pde_t *);                              // no CPU may have it in CR
 char *uvm_page(pde_t *, u32 va, u32 need);           // kernel address of a user page that has all PTE bits of need, else 0
 int uvm_protect(pde_t *, u32 va, u32 flags);         // replace a present page's PTE_W|PTE_U
 int uvm_write(pde_t *, u32 va, const void *, u32 n); // into another address space; -1 if not all present
+void switch_uvm(struct proc *);      // CR3 = its page directory, on this CPU
 char *kstack_of(int slot);                           // bottom of kernel stack number slot
 
 #endif

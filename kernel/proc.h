@@ -45,6 +45,7 @@ struct proc {
   struct proc *parent;        // [p]
   void *chan;                 // [p] what it sleeps on
   u64 deadline;               // [p] when sleep_until gives up, ns since boot
+  u8 why;                     // [p] what it waits for: SLEEPWHY of the trace
   u8 timedout;                // [p] it did
   int killed;                 // [p] must exit at the next return to user mode
   int xstatus;                // [p] exit status, -1 killed
@@ -55,6 +56,8 @@ struct proc {
   u8 urgent;                  // the scheduler takes it first (netd)
   u8 trace_ctx;               // trace context while it runs: 2 netd, else 0
   u8 quiet;                   // reads /dev/nettrace: its own events are not recorded
+  u32 pkt;                    // [o] packet it works on, for the trace; 0 none
+  u32 heap;                   // [o] where sbrk's memory begins
   u32 sz;                     // [o] end of user memory
   pde_t *pgdir;               // [o] page directory, kpgdir for a kernel thread
   char *kstack;               // bottom of its kernel stack, fixed per slot

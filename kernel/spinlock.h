@@ -8,6 +8,7 @@ struct spinlock {
   u32 locked;       // 1 while held
   const char *name; // what it guards, for panic
   struct cpu *cpu;  // the CPU that holds it
+  u8 why;           // SLEEPWHY_...: what one waits for who sleeps with it
   u32 pc;           // who took it: return address of acquire
 };
 
