@@ -24,7 +24,7 @@ static inline u32  readeflags(void) { u32 f; asm volatile("pushfl; popl %0" : "=
 static inline u64  rdtsc(void) { u64 t; asm volatile("rdtsc" : "=A"(t) : : "memory"); return t; }
 
 static inline u32  xchg(volatile u32 *p, u32 v) { asm volatile("lock; xchgl %0,%1" : "+m"(*p), "+r"(v) : : "memory", "cc"); return v; }
-static inline u32  xadd(volatile u32 *p, u32 v) { asm volatile("lock; xaddl %0,%1" : "+m"(*p), "+r"(v) : : "memory", "cc"); return v; }
+static inline u32  xadd(volatile u32 *p, u32 v) { asm volatile("lock; xaddl %1,%0" : "+m"(*p), "+r"(v) : : "memory", "cc"); return v; }
 
 static inline u32  rcr0(void) { u32 v; asm volatile("movl %%cr0,%0" : "=r"(v)); return v; }
 static inline u32  rcr2(void) { u32 v; asm volatile("movl %%cr2,%0" : "=r"(v)); return v; }
