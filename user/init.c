@@ -1,0 +1,94 @@
+// The first process: console, device nodes, then the command line's wish, or
+// the start-up file and a shell for ever.
+//
+// The kernel starts it as { "init" [, "run=LINE"] [, "rc=off"] }.  Processes
+// whose parent has ended become its children: every wait here takes them too.
+#include "types.h"
+#include "fcntl.h"
+#include "stat.h"
+#include "sys.h"
+#include "user.h"
+
+#define KILLED 137 // status of a shell that was killed, as shells count it
+
+static const struct {
+  const char *path;
+  short major, minor;
+} nodes[] = {
+  {"console", 1, 1},
+  {"dev/console", 1, 1},
+  {"dev/nettrace", 3, 0},
+  {"dev/nettrace.stat", 3, 1},
+};
+
+static char sh[] = "/sh", dash_c[] = "-c", rc_file[] = "/rc"; // exec wants char *
+
+// Make what is missing, and open the console as descriptors 0, 1 and 2.
+static void
+open_console(void)
+{
+  mkdir("dev");
+  for(uint i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++)
+    mknod(nodes[i].path, nodes[i].major, nodes[i].minor); // fails where it exists
+  open("console", O_RDWR);
+  dup(0);
+  dup(0);
+}
+
+// Run a shell with these arguments to its end; its status.
+// Ctrl-C ends it, if fg; an interactive shell says itself what Ctrl-C ends.
+static int
+shell(char **argv, int fg)
+{
+  int pid = fork();
+  if(pid == 0) {
+    exec(sh, argv);
+    printf(2, "init: sh: cannot run\n");
+    exits(127);
+  }
+  if(pid < 0) {
+    printf(2, "init: fork: no process left\n");
+    return 1;
+  }
+  ttyctl(0, TTY_FG, fg ? pid : 0);
+  int status, ended;
+  do {
+    ended = waitpid(-1, &status, 0);
+  } while(ended >= 0 && ended != pid);
+  ttyctl(0, TTY_FG, 0);
+  return status < 0 ? KILLED : status;
+}
+
+static int
+starts_with(const char *s, const char *word)
+{
+  while(*word)
+    if(*s++ != *word++)
+      return 0;
+  return 1;
+}
+
+int
+main(int argc, char *argv[])
+{
+  char *line = 0;
+  int rc = 1;
+  open_console();
+  for(int i = 1; i < argc; i++) {
+    if(starts_with(argv[i], "run="))
+      line = argv[i] + 4;
+    else if(strcmp(argv[i], "rc=off") == 0)
+      rc = 0;
+  }
+  if(line) {
+    printf(1, "init: running\n");
+    poweroff(shell((char *[]){sh, dash_c, line, 0}, 1));
+  }
+  struct stat st;
+  if(rc && stat(rc_file, &st) == 0)
+    shell((char *[]){sh, rc_file, 0}, 1);
+  for(;;) {
+    printf(1, "init: starting sh\n");
+    shell((char *[]){sh, 0}, 0);
+  }
+}
