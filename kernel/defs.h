@@ -208,6 +208,7 @@ int proc_name(int pid, char name[16]);
 
 // rand.c
 u32 rand32(void);
+u32 rand_hash(const u32 *words, int n); // with a key that is fresh each boot
 
 // sleeplock.c
 void initsleeplock(struct sleeplock *, const char *name);
