@@ -54,11 +54,16 @@ enum {
 #define SYSCALL(nr, name)
 #include "trace/events.def"
 
-// Arguments in registers: an event costs fewer instructions.
+// The host compiles trace.c too, for its unit tests.
 #ifdef __i386__
-#define TRACE_FAST __attribute__((regparm(3)))
+#define TRACE_FAST  __attribute__((regparm(1))) // argument in a register: fewer instructions
+#define TRACE_STI() asm volatile("sti" \
+                                 : \
+                                 : \
+                                 : "memory")
 #else
 #define TRACE_FAST
+#define TRACE_STI()
 #endif
 
 // 1 for each event that is recorded.
@@ -90,28 +95,57 @@ extern u8 trace_on[NT_MAXEV];
 // trace_end publishes it.  What passes between them fits two registers: address
 // of the slot (0: not wanted just now), then the interrupt flag, above it the pid.
 u64 trace_begin(u32 id) TRACE_FAST;
-void trace_end(u64 open) TRACE_FAST;
 void trace_emit(u32 id, const void *body, u32 n, const char *text);
 u32 pkt_new(void);
 
-// trace.c: the rest of the kernel tells the ring
-void trace_init(void);
-void trace_tick(void);
-void trace_switch(struct proc *next);
-void trace_clock(u32 tsc_khz);
-void trace_netif(const u8 *mac, u32 ip);
-void trace_freeze(u32 flags);
+// trace.c: told by the rest of the kernel
+void trace_init(void);                   // rings from bootmem; records from here on
+void trace_tick(void);                   // timer interrupt, each CPU
+void trace_switch(struct proc *next);    // scheduler, 0: goes idle
+void trace_quiet(struct proc *, int on); // that is the current process
+void trace_netif(const u8 *mac, u32 ip); // en0, address in host order
+void trace_freeze(u32 flags);            // record nothing more; NT_PANICKED or 0
+void trace_thaw(void);                   // go on
+
+// trace.c: which events are recorded
+extern u8 trace_base[NT_MAXEV]; // without any reader
+int trace_match(const char *pat, u32 n, u8 *set, u8 val);
+const char *trace_name(u32 id);
+extern struct nt_page nt_page;
+u32 trace_origin(void);              // head of each ring at boot
+void trace_select(const u8 *wanted); // trace_on = these, unless frozen
 
 // devtrace.c
-void devtrace_init(void);
-void devtrace_tick(void);
-extern void (*trace_snap)(void); // set by net_init: ask netd for its figures
+void devtrace_init(void);        // registers /dev/nettrace
+void devtrace_tick(void);        // timer interrupt of CPU 0: wakes readers
+extern void (*trace_snap)(void); // set by net_init: netd, emit your figures
+extern const char trace_meta[];  // the description of all events
+extern const u32 trace_meta_len; // without its NUL
 
 // Bytes 16-63 of the slot that trace_begin opened.
 static inline void *
 trace_body(u64 open)
 {
   return &((struct nt_slot *)(unsigned long)(u32)open)->pkt;
+}
+
+// Interrupts as they were when state was made from the flags register.
+static inline void
+trace_restore(u32 state)
+{
+  if(state & 0x200) // FL_IF
+    TRACE_STI();
+}
+
+// Publish the slot that trace_begin opened.  The compiler keeps all stores into
+// the slot before this one, the CPU does so by itself.
+static inline void
+trace_end(u64 open)
+{
+  struct nt_slot *slot = (struct nt_slot *)(unsigned long)(u32)open;
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);
+  *(volatile u32 *)&slot->seq = slot->seq + 1;
+  trace_restore((u32)(open >> 32));
 }
 
 // The six bytes at p, for a mac6 field.

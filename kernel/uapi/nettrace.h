@@ -90,11 +90,21 @@ struct nt_cpu {
   u32 now_hi;   // so read now_hi first and keep the largest value seen
   u32 floor;    // smallest cursor of the lossless readers
   u8 slow;      // not 0: an emit has something rare to look at
-  u8 ctx;       // what this CPU was doing at its last tick, NT_CTX_
+  u8 ctx;       // NT_CTX_ of the thread running on it
   u16 pid;      // process running on it
   u32 gap;      // slots refused since the last record
   u32 mask;     // nslots - 1; from here on for the kernel only
   u32 spare[6];
+};
+
+// The page that a reader from outside looks for: at a page boundary of RAM, with
+// the magic and its own physical address in self_pa (the magic alone also stands
+// in images of the kernel).
+struct nt_page {
+  struct nt_header hdr;
+  u8 unused[NT_CPU_OFF - sizeof(struct nt_header)];
+  struct nt_cpu cpu[NT_MAXCPU];
+  u8 rest[NT_PAGE - NT_CPU_OFF - NT_MAXCPU * sizeof(struct nt_cpu)];
 };
 
 // Slots per event, one such table per CPU.
@@ -114,6 +124,7 @@ _Static_assert(__builtin_offsetof(struct nt_header, tsc) == 64, "nt_header.tsc")
 _Static_assert(sizeof(struct nt_cpu) == 64, "nt_cpu");
 _Static_assert(__builtin_offsetof(struct nt_cpu, now_lo) == 16, "nt_cpu.now_lo");
 _Static_assert(__builtin_offsetof(struct nt_cpu, gap) == 32, "nt_cpu.gap");
+_Static_assert(sizeof(struct nt_page) == NT_PAGE, "nt_page");
 _Static_assert(sizeof(struct nt_count) == 2048, "nt_count");
 
 // Payload bytes that a record of nsl slots can carry: 40, 88, 136 or 184.

@@ -1,0 +1,426 @@
+// Trace ring: where every event of the kernel is written, one ring per CPU.
+//
+// TRACE() (trace.h) calls trace_begin and trace_end from any context and under
+// any lock.  Nothing here takes a lock, allocates, sleeps, wakes or prints once
+// trace_init is done, and each CPU writes its own ring only, with interrupts
+// off: so an event can be added anywhere.  Readers are devtrace.c inside and the
+// host tool outside; both find slots torn or overwritten by their seq alone
+// (uapi/nettrace.h).  The ring page and the counters lie in pages without code:
+// QEMU checks every store to a page that holds translated code.
+#include "uapi/types.h"
+#include "uapi/memlayout.h"
+#include "uapi/nettrace.h"
+#include "defs.h"
+#include "proc.h"
+#include "x86.h"
+#include "trace/trace.h"
+
+// nt_cpu.slow: the rare things an emit looks at.
+#define SLOW_NORING 1 // this CPU has none
+#define SLOW_QUIET  2 // the process running reads the trace
+
+_Static_assert(NCPU <= NT_MAXCPU, "more CPUs than the ring page has room for");
+
+struct nt_page nt_page __attribute__((aligned(NT_PAGE), section(".nt_page")));
+u8 trace_on[NT_MAXEV];
+u8 trace_base[NT_MAXEV];
+
+static u32 origin;          // head of each ring at boot
+static u32 pkt_last;        // newest packet identity
+static u8 wanted[NT_MAXEV]; // trace_on when not frozen
+
+// ORDER events.def
+static const struct {
+  const char *name, *stage_name;
+  u8 stage;
+} event[NTRACE] = {
+#define EVENT(name, stage, doc, fields) {#name, #stage, STAGE_##stage},
+#define SYSCALL(nr, name)
+#include "trace/events.def"
+};
+
+// ---- writing --------------------------------------------------------------
+
+// Is the event wanted although this CPU has something rare going on?
+// What a reader of the trace does for its reading would be traced and read again,
+// without end; what it sends is on the wire and stays, so do its marks.
+static int
+slow_wants(const struct nt_cpu *c, const struct cpu *me, u32 id)
+{
+  if(c->slow & SLOW_NORING)
+    return 0;
+  if(me->trace_ctx != NT_CTX_THREAD || id == TR_switch)
+    return 1;
+  u8 stage = event[id].stage;
+  return stage != STAGE_SOCKET && stage != STAGE_SYSCALL && stage != STAGE_CPU;
+}
+
+static inline struct nt_slot *
+slot_at(const struct nt_cpu *c, u32 s)
+{
+  return (struct nt_slot *)P2V(c->ring_pa) + (s & c->mask);
+}
+
+// This CPU's part of the ring page.  The empty asm keeps the address in one
+// register; gcc would compute it anew for each member.
+static inline struct nt_cpu *
+my_nt_cpu(const struct cpu *me)
+{
+  struct nt_cpu *c = &nt_page.cpu[me->id];
+  asm(""
+      : "+r"(c));
+  return c;
+}
+
+// Reserve a slot in this CPU's ring and fill its first 16 bytes.
+// Returns it as trace.h says, interrupts off; or 0 and nothing has changed.
+// The lock of xadd is for the other CPUs: with a plain increment a reader that
+// has seen all heads could still meet an event older than its own clock reading.
+u64 TRACE_FAST
+trace_begin(u32 id)
+{
+  u32 state = readeflags() & FL_IF;
+  cli();
+  struct cpu *me = mycpu();
+  struct nt_cpu *c = my_nt_cpu(me);
+  if(__builtin_expect(c->slow, 0) && !slow_wants(c, me, id)) {
+    trace_restore(state);
+    return 0;
+  }
+  ((struct nt_count *)P2V(c->count_pa))->emitted[id]++;
+  state |= (u32)c->pid << 16;
+  u32 s = xadd(&c->head, 1);
+  struct nt_slot *slot = slot_at(c, s);
+  slot->seq = s;
+  barrier();
+  slot->id = (u16)id;
+  slot->cpu_ctx = (u8)(me->id | (u32)me->trace_ctx << 4);
+  slot->nsl = 1;
+  slot->ts = rdtsc();
+  return (u64)state << 32 | (u32)(unsigned long)slot;
+}
+
+// A record's payload: the fixed fields, then the text, then NULs.
+struct payload {
+  const u8 *fixed;
+  u32 nfixed;
+  const char *text;
+  u32 ntext;
+};
+
+static void
+payload_copy(u8 *dst, u32 n, const struct payload *p, u32 off)
+{
+  for(u32 i = off; i < off + n; i++) {
+    if(i < p->nfixed)
+      *dst++ = p->fixed[i];
+    else
+      *dst++ = i - p->nfixed < p->ntext ? (u8)p->text[i - p->nfixed] : 0;
+  }
+}
+
+// Record an event that ends in a text, in as many slots as it needs (at most 4).
+// body: struct tr_name of n bytes; its pid is filled in here.  text: to its NUL.
+// The first slot is published last: once it is complete, the record is.
+void
+trace_emit(u32 id, const void *body, u32 n, const char *text)
+{
+  u32 nhead = __builtin_offsetof(struct nt_slot, p) - __builtin_offsetof(struct nt_slot, pkt);
+  struct payload p = {(const u8 *)body + nhead, n - nhead, text, 0};
+  while(p.ntext < nt_capacity(NT_MAXNSL) - p.nfixed && text[p.ntext])
+    p.ntext++;
+  u32 nsl = 1;
+  while(nt_capacity(nsl) < p.nfixed + p.ntext)
+    nsl++;
+
+  u32 state = readeflags();
+  cli();
+  struct cpu *me = mycpu();
+  struct nt_cpu *c = my_nt_cpu(me);
+  if(!c->slow || slow_wants(c, me, id)) {
+    ((struct nt_count *)P2V(c->count_pa))->emitted[id] += nsl;
+    u32 s = xadd(&c->head, nsl);
+    u64 now = rdtsc();
+    for(u32 k = nsl; k-- > 0;) {
+      struct nt_slot *slot = slot_at(c, s + k);
+      slot->seq = s + k;
+      barrier();
+      slot->ts = now;
+      slot->id = (u16)id;
+      slot->cpu_ctx = (u8)(me->id | (u32)me->trace_ctx << 4);
+      slot->nsl = (u8)(k ? NT_CONT + k : nsl);
+      if(k) {
+        payload_copy((u8 *)&slot->pkt, NT_CONTLOAD, &p, nt_capacity(k));
+      } else {
+        memmove(&slot->pkt, body, nhead);
+        slot->pid = c->pid;
+        payload_copy(slot->p, NT_PAYLOAD, &p, 0);
+      }
+      barrier();
+      slot->seq = s + k + 1;
+    }
+  }
+  trace_restore(state);
+}
+
+// A new packet's identity: never 0, in order of birth because every birth
+// happens under netlock.
+u32
+pkt_new(void)
+{
+  u32 n;
+  do
+    n = xadd(&pkt_last, 1) + 1;
+  while(n == 0);
+  return n;
+}
+
+// ---- which events -----------------------------------------------------------
+
+const char *
+trace_name(u32 id)
+{
+  return event[id].name;
+}
+
+// Does s match the n characters at pat, where * stands for any run of characters?
+static int
+glob(const char *pat, u32 n, const char *s)
+{
+  if(n == 0)
+    return *s == 0;
+  if(*pat == '*')
+    return glob(pat + 1, n - 1, s) || (*s && glob(pat, n, s + 1));
+  return *s == *pat && glob(pat + 1, n - 1, s + 1);
+}
+
+// Set set[id] = val for each event that the n characters at pat name: an event's
+// name with *, or @STAGE.  Returns how many there are.
+int
+trace_match(const char *pat, u32 n, u8 *set, u8 val)
+{
+  int found = 0;
+  for(u32 id = 0; id < NTRACE; id++) {
+    int hit = n && *pat == '@' ? glob(pat + 1, n - 1, event[id].stage_name) : glob(pat, n, event[id].name);
+    if(hit) {
+      set[id] = val;
+      found++;
+    }
+  }
+  return found;
+}
+
+// Record these events, now or when the ring thaws.
+void
+trace_select(const u8 *set)
+{
+  memmove(wanted, set, sizeof(wanted));
+  if(!(nt_page.hdr.flags & NT_FROZEN))
+    memmove(trace_on, wanted, sizeof(trace_on));
+}
+
+// Record nothing more.  flags: NT_PANICKED, or 0.  Any context, also a panic's.
+void
+trace_freeze(u32 flags)
+{
+  memset(trace_on, 0, sizeof(trace_on));
+  nt_page.hdr.flags |= NT_FROZEN | flags;
+}
+
+void
+trace_thaw(void)
+{
+  nt_page.hdr.flags &= ~(u32)NT_FROZEN;
+  memmove(trace_on, wanted, sizeof(trace_on));
+}
+
+// ---- told by the rest of the kernel ------------------------------------------
+
+// Timer interrupt, each CPU: a time this CPU's events are certainly not older
+// than.  A reader from outside has no other clock.
+void
+trace_tick(void)
+{
+  u32 cpu = mycpu()->id;
+  struct nt_cpu *c = &nt_page.cpu[cpu];
+  u64 now = rdtsc();
+  c->now_lo = (u32)now;
+  barrier();
+  c->now_hi = (u32)(now >> 32);
+  if(cpu == 0) {
+    nt_page.hdr.tsc_khz = tsc_khz;
+    nt_page.hdr.ncpu = (u16)ncpu;
+  }
+}
+
+// The scheduler gives this CPU to next, 0: to nobody.  Interrupts off.
+void
+trace_switch(struct proc *next)
+{
+  struct nt_cpu *c = &nt_page.cpu[mycpu()->id];
+  c->pid = next ? (u16)next->pid : 0;
+  c->ctx = next ? next->trace_ctx : NT_CTX_THREAD;
+  c->slow = (u8)((c->slow & ~SLOW_QUIET) | (next && next->quiet ? SLOW_QUIET : 0));
+}
+
+// The current process begins or ends to read the trace.
+void
+trace_quiet(struct proc *p, int on)
+{
+  u32 state = readeflags();
+  cli();
+  p->quiet = (u8)on;
+  trace_switch(p);
+  trace_restore(state);
+}
+
+// en0's addresses; ip in host order, 0 while it has none.
+void
+trace_netif(const u8 *mac, u32 ip)
+{
+  memmove(nt_page.hdr.mac, mac, sizeof(nt_page.hdr.mac));
+  nt_page.hdr.ip = ip;
+}
+
+u32
+trace_origin(void)
+{
+  return origin;
+}
+
+// ---- boot ---------------------------------------------------------------------
+
+// Apply words +PATTERN and -PATTERN, separated by commas, to the base set.
+// A pattern to leave out what this kernel does not have is no mistake.
+static void
+base_words(const char *w)
+{
+  while(*w) {
+    u32 n = 0;
+    while(w[n] && w[n] != ',')
+      n++;
+    int found = (*w == '+' || *w == '-') ? trace_match(w + 1, n - 1, trace_base, *w == '+') : 0;
+    if(found == 0 && *w != '-')
+      cprintf("trace=: no event for the word at '%s', ignored\n", w);
+    w += w[n] ? n + 1 : n;
+  }
+}
+
+// Option trace=std|all|off[,+PATTERN,-PATTERN...].
+static void
+base_option(const char *opt)
+{
+  const char *comma = strchr(opt, ',');
+  u32 n = comma ? (u32)(comma - opt) : strlen(opt);
+  if(n == 3 && strncmp(opt, "all", n) == 0)
+    base_words("+*");
+  else if(n != 3 || strncmp(opt, "off", n) != 0)
+    base_words("+*,-@SYSCALL,-@CPU"); // std: without what every process does all the time
+  if(n != 3 || (strncmp(opt, "all", n) && strncmp(opt, "off", n) && strncmp(opt, "std", n)))
+    cprintf("trace=%s: want std, all or off first; using std\n", opt);
+  if(comma)
+    base_words(comma + 1);
+}
+
+// Slots per ring, from option trace_slots=.
+static u32
+slots_option(void)
+{
+  u32 n;
+  if(opt_str("trace_slots") == 0)
+    return NT_DEFSLOTS;
+  if(opt_num("trace_slots", &n) && n >= NT_MINSLOTS && n <= NT_MAXSLOTS && (n & (n - 1)) == 0)
+    return n;
+  cprintf("trace_slots=: want a power of two from %d to %d; using %d\n", NT_MINSLOTS, NT_MAXSLOTS, NT_DEFSLOTS);
+  return NT_DEFSLOTS;
+}
+
+static int
+hexdigit(char c)
+{
+  if(c >= '0' && c <= '9')
+    return c - '0';
+  if(c >= 'a' && c <= 'f')
+    return c - 'a' + 10;
+  return -1;
+}
+
+// Option nonce=HEX, 32 digits: proves which run a trace comes from.
+static void
+nonce_option(u8 *nonce, u32 n)
+{
+  const char *opt = opt_str("nonce");
+  for(u32 i = 0; opt && i < n; i++) {
+    int hi = hexdigit(opt[2 * i]), lo = hi < 0 ? -1 : hexdigit(opt[2 * i + 1]);
+    if(lo < 0) {
+      cprintf("nonce=: want %d lower-case hexadecimal digits\n", 2 * n);
+      return;
+    }
+    nonce[i] = (u8)(hi << 4 | lo);
+  }
+}
+
+// FNV-1a, by which a reader from outside knows that it has the text whole.
+static u32
+fnv1a(const char *s, u32 n)
+{
+  u32 h = 2166136261u;
+  for(u32 i = 0; i < n; i++)
+    h = (h ^ (u8)s[i]) * 16777619u;
+  return h;
+}
+
+// Give CPU number i an empty ring.  Slots start out as not yet written.
+static void
+ring_init(u32 i, u32 nslots)
+{
+  struct nt_cpu *c = &nt_page.cpu[i];
+  u32 bytes = nslots * sizeof(struct nt_slot);
+  struct nt_slot *ring = (void *)bootmem(bytes / PGSIZE);
+  struct nt_count *count = (void *)bootmem(1);
+  memset(ring, 0, bytes);
+  memset(count, 0, PGSIZE);
+  for(u32 k = 0; origin && k < nslots; k++)
+    ring[k].seq = origin;
+  c->ring_pa = V2P(ring);
+  c->count_pa = V2P(count);
+  c->mask = nslots - 1;
+  c->head = origin;
+}
+
+// Make the rings and publish the ring page.  Once, on the boot CPU, after ACPI
+// has counted the CPUs and before kalloc_init takes the memory.
+void
+trace_init(void)
+{
+  struct nt_header *h = &nt_page.hdr;
+  u32 nslots = slots_option();
+  u32 nring = acpi.ncpu ? acpi.ncpu : 1;
+  opt_num("trace_head0", &origin); // for tests: cross 2^32 soon
+  for(u32 i = 0; i < NT_MAXCPU; i++) {
+    if(i < nring)
+      ring_init(i, nslots);
+    else
+      nt_page.cpu[i].slow = SLOW_NORING;
+  }
+
+  h->version = NT_VERSION;
+  h->hdr_size = sizeof(struct nt_header);
+  h->slot_size = sizeof(struct nt_slot);
+  h->ncpu = 1;
+  h->nslots = nslots;
+  h->tsc = rdtsc();
+  h->boot_id = (u32)h->tsc;
+  h->self_pa = V2P(&nt_page);
+  h->meta_pa = V2P(trace_meta);
+  h->meta_len = trace_meta_len;
+  h->meta_hash = fnv1a(trace_meta, trace_meta_len);
+  h->cpu_off = NT_CPU_OFF;
+  nonce_option(h->nonce, sizeof(h->nonce));
+  barrier();
+  memmove(h->magic, NT_MAGIC, sizeof(h->magic)); // from here on we can be found
+
+  const char *opt = opt_str("trace");
+  base_option(opt ? opt : "std");
+  trace_select(trace_base);
+}
