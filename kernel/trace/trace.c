@@ -120,14 +120,15 @@ payload_copy(u8 *dst, u32 n, const struct payload *p, u32 off)
 }
 
 // Record an event that ends in a text, in as many slots as it needs (at most 4).
-// body: struct tr_name of n bytes; its pid is filled in here.  text: to its NUL.
+// body: struct tr_name of n bytes; a pid of 0 is filled in here.
+// text: up to its NUL, 0 = none.
 // The first slot is published last: once it is complete, the record is.
 void
 trace_emit(u32 id, const void *body, u32 n, const char *text)
 {
   u32 nhead = __builtin_offsetof(struct nt_slot, p) - __builtin_offsetof(struct nt_slot, pkt);
   struct payload p = {(const u8 *)body + nhead, n - nhead, text, 0};
-  while(p.ntext < nt_capacity(NT_MAXNSL) - p.nfixed && text[p.ntext])
+  while(text && p.ntext < nt_capacity(NT_MAXNSL) - p.nfixed && text[p.ntext])
     p.ntext++;
   u32 nsl = 1;
   while(nt_capacity(nsl) < p.nfixed + p.ntext)
@@ -153,7 +154,8 @@ trace_emit(u32 id, const void *body, u32 n, const char *text)
         payload_copy((u8 *)&slot->pkt, NT_CONTLOAD, &p, nt_capacity(k));
       } else {
         memmove(&slot->pkt, body, nhead);
-        slot->pid = c->pid;
+        if(slot->pid == 0)
+          slot->pid = c->pid;
         payload_copy(slot->p, NT_PAYLOAD, &p, 0);
       }
       barrier();
@@ -247,10 +249,8 @@ trace_tick(void)
   c->now_lo = (u32)now;
   barrier();
   c->now_hi = (u32)(now >> 32);
-  if(cpu == 0) {
-    nt_page.hdr.tsc_khz = tsc_khz;
+  if(cpu == 0)
     nt_page.hdr.ncpu = (u16)ncpu;
-  }
 }
 
 // The scheduler gives this CPU to next, 0: to nobody.  Interrupts off.
@@ -272,6 +272,13 @@ trace_quiet(struct proc *p, int on)
   p->quiet = (u8)on;
   trace_switch(p);
   trace_restore(state);
+}
+
+// The TSC has been measured.
+void
+trace_clock(u32 khz)
+{
+  nt_page.hdr.tsc_khz = khz;
 }
 
 // en0's addresses; ip in host order, 0 while it has none.
