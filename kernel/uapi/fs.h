@@ -6,6 +6,7 @@
 #ifndef UAPI_FS_H
 #define UAPI_FS_H
 
+#include "param.h"
 #include "types.h"
 
 #define ROOTINO 1   // inode of the root directory
@@ -38,6 +39,10 @@ struct dinode {
 #define IBLOCK(i, sb) ((i) / IPB + (sb).inodestart)   // block of inode i
 #define BPB           (BSIZE * 8)                     // bitmap bits of a block
 #define BBLOCK(b, sb) ((b) / BPB + (sb).bmapstart)    // bitmap block of block b
+
+// Largest image, in blocks.  Freeing a file may touch each bitmap block in one
+// transaction, beside three or four other blocks.
+#define FSMAXSIZE ((MAXOPBLOCKS - 4) * BPB)
 
 #define DIRSIZ 14
 
