@@ -126,7 +126,7 @@ void lapic_ipi(u32 apicid, u32 vector);
 void lapic_startap(u32 apicid, u32 pa);
 
 // log.c
-void log_init(u32 dev, struct superblock *); // recovers
+int log_init(u32 dev, const struct superblock *); // recovers; -1: it makes no sense
 void begin_op(void);
 void end_op(void);
 void log_write(struct buf *);
@@ -204,7 +204,6 @@ void wakeup(void *chan);
 void proc_tick(u64 now); // wakes what has slept until now
 void proc_dump(void);    // ^P
 void proc_snap(void);    // one proc event per process
-int proc_name(int pid, char name[16]);
 
 // rand.c
 u32 rand32(void);

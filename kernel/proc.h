@@ -25,6 +25,7 @@ struct cpu {
   u32 intena;                // were interrupts on before pushcli?
   struct context *scheduler; // swtch here to enter the scheduler
   pde_t *volatile pgdir;     // [x] page directory in CR3: may outlive its process's turn
+  volatile u32 forget;       // [x] another CPU wants it to let go of pgdir
   u64 gdt[NSEGS];            //
   struct taskstate ts, df;   // normal task, double-fault task
 };
