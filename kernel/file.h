@@ -28,6 +28,7 @@ struct file {
   short major, minor; // [c] FD_DEV
   void *priv;         // [c] FD_DEV: the driver's state of this open
   struct sock *sock;  // [c] FD_SOCK
+  u16 sock_id;        // [c] FD_SOCK: its number in the trace, else 0
 };
 
 // An inode in memory.  [t] inode table's lock  [i] lock
