@@ -140,6 +140,9 @@ struct bootinfo {
 };
 extern struct bootinfo bootinfo;
 
+// memdev.c
+void memdev_init(void); // /dev/null, /dev/zero
+
 // net/e1000.c, net/net.c, net/sock.c: all that the rest may know of the network
 void e1000_init(void);
 void net_init(void); // lwIP, netd

@@ -11,6 +11,7 @@
 #include "defs.h"
 #include "buf.h"
 #include "proc.h"
+#include "trace/trace.h"
 #include "x86.h"
 #include "uapi/memlayout.h"
 #include "uapi/traps.h"
@@ -207,6 +208,7 @@ disk_init(void)
   const char *root = opt_str("root");
 
   initlock(&disk.lock, "disk");
+  disk.lock.why = SLEEPWHY_DISK;
   if(root == 0)
     root = bootinfo.mod_end > bootinfo.mod_start ? "ram" : "ide0";
   if(strcmp(root, "ram") == 0)

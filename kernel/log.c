@@ -17,6 +17,7 @@
 #include "defs.h"
 #include "buf.h"
 #include "spinlock.h"
+#include "trace/trace.h"
 #include "uapi/param.h"
 
 // The first block of the log.
@@ -123,6 +124,7 @@ int
 log_init(u32 dev, const struct superblock *sb)
 {
   initlock(&log.lock, "log");
+  log.lock.why = SLEEPWHY_LOG;
   log.dev = dev;
   log.start = sb->logstart;
   log.max = sb->nlog - 1 < LOGSIZE ? sb->nlog - 1 : LOGSIZE;

@@ -144,21 +144,21 @@ kthread(const char *name, void (*fn)(void *), void *arg)
 static void
 init_entry(void)
 {
-  static char run[sizeof(bootinfo.cmdline)];
+  static char self[] = "init", rc_off[] = "rc=off", run[sizeof(bootinfo.cmdline)];
   release(&ptable.lock);
   sti();
   fs_init();
   struct proc *p = myproc();
   p->cwd = namei("/");
   const char *path = opt_str("init"), *line = opt_str("run"), *rc = opt_str("rc");
-  char *argv[4] = {"init"};
+  char *argv[4] = {self};
   int argc = 1;
   if(line) {
     ksnprintf(run, sizeof(run), "run=%s", line);
     argv[argc++] = run;
   }
   if(rc && strcmp(rc, "off") == 0)
-    argv[argc++] = "rc=off";
+    argv[argc++] = rc_off;
   if(exec((char *)(path ? path : "/init"), argv) < 0)
     panic("no %s on the root disk", path ? path : "/init");
 }
@@ -255,12 +255,14 @@ run(struct cpu *c, struct proc *p)
     cpu_kick_idle(); // there is work for another CPU too
   p->state = RUNNING;
   c->proc = p;
+  c->trace_ctx = p->trace_ctx;
   c->ts.esp0 = (u32)p->kstack + KSTACKSIZE;
   if(!p->kthread && (c->pgdir != p->pgdir || p->lastcpu != c))
     switch_uvm(p);
   p->lastcpu = c;
   swtch(&c->scheduler, p->context);
   c->proc = 0;
+  c->trace_ctx = 0;
 }
 
 static void
