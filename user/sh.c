@@ -14,8 +14,8 @@
 #include "sys.h"
 #include "user.h"
 
-#define NLINE  512   // bytes of a line with its NUL
-#define NNODE  NLINE // "a;a;a;...": two nodes for two characters
+#define NLINE  512             // bytes of a line with its NUL
+#define NNODE  (3 * NLINE / 2) // "a&a&a&...": three nodes for two characters; no line needs more
 #define NREDIR (NLINE / 2)
 #define NARGV  NLINE // words of a line, and a 0 behind each command's
 #define NTEXT  (2 * NLINE)
@@ -94,8 +94,6 @@ peek(void)
 static struct node *
 new_node(int kind, struct node *left, struct node *right)
 {
-  if(nnode == NNODE)
-    return fail("too many commands");
   struct node *n = &nodes[nnode++];
   *n = (struct node){.kind = kind, .left = left, .right = right};
   return n;
@@ -153,7 +151,7 @@ parse_redir(struct node *n)
 static void
 parse_redirs(struct node *n)
 {
-  for(char c = peek(); n && !wrong && (c == '<' || c == '>'); c = peek())
+  for(char c = peek(); !wrong && (c == '<' || c == '>'); c = peek())
     parse_redir(n);
 }
 
@@ -180,8 +178,6 @@ parse_part(void)
   if(peek() == '(')
     return parse_group();
   struct node *n = new_node(N_CMD, 0, 0);
-  if(n == 0)
-    return 0;
   char *argv[MAXARG];
   int argc = 0;
   for(char c = peek(); !wrong && c && strchr("|&;()", c) == 0; c = peek()) {
@@ -203,32 +199,43 @@ parse_part(void)
   return n;
 }
 
+// Parts up to something that is no |.  A chain leans to the right, and is made
+// by a loop: a long line must not use up the stack.
 static struct node *
 parse_job(void)
 {
-  struct node *n = parse_part();
-  if(wrong || peek() != '|')
-    return n;
-  pos++;
-  return new_node(N_PIPE, n, parse_job());
+  struct node *first = 0, **tail = &first;
+  for(;;) {
+    struct node *n = parse_part();
+    if(wrong || peek() != '|') {
+      *tail = n;
+      return first;
+    }
+    pos++;
+    n = *tail = new_node(N_PIPE, n, 0);
+    tail = &n->right;
+  }
 }
 
-// Jobs up to the end of the line or a ).
+// Jobs up to the end of the line or a ), as a chain like a job's.
 static struct node *
 parse_line(void)
 {
-  struct node *all = 0;
-  do {
+  struct node *first = 0, **tail = &first;
+  for(;;) {
     struct node *n = parse_job();
     char c = wrong ? 0 : peek();
     if(c == '&')
       n = new_node(N_BACK, n, 0);
-    all = all ? new_node(N_LIST, all, n) : n;
-    if(c != ';' && c != '&')
-      break;
-    pos++;
-  } while(peek() && peek() != ')');
-  return all;
+    if(c == ';' || c == '&')
+      pos++;
+    if((c != ';' && c != '&') || peek() == 0 || peek() == ')') {
+      *tail = n;
+      return first;
+    }
+    n = *tail = new_node(N_LIST, n, 0);
+    tail = &n->right;
+  }
 }
 
 // The tree of line; 0 if it is empty or wrong.
@@ -310,7 +317,7 @@ redirect(const struct redir *r)
 {
   for(; r; r = r->next) {
     close(r->fd);
-    int fd = open(r->file, r->flags); // the lowest free one: r->fd, unless 0 was closed before
+    int fd = open(r->file, r->flags); // the lowest free one: r->fd, unless 0 is closed too
     if(fd < 0) {
       printf(2, "sh: %s: cannot open\n", r->file);
       exits(1);
@@ -371,17 +378,15 @@ run_child(struct node *n)
     exits(cd(n->argv));
   if(n->kind == N_PIPE)
     exits(run_pipe(n));
-  exits(run(n->kind == N_SUB ? n->left : n));
+  exits(run(n->left)); // N_SUB
 }
 
 // Run a tree; its status.
 static int
 run(struct node *n)
 {
-  if(n->kind == N_LIST) {
+  for(; n->kind == N_LIST; n = n->right)
     run(n->left);
-    return run(n->right);
-  }
   if(n->kind == N_CMD && strcmp(n->argv[0], "cd") == 0)
     return cd(n->argv);
   int pid = fork1();
@@ -438,8 +443,11 @@ run_file(int fd)
       ;
     if(interactive)
       printf(2, "$ ");
-    if(!read_line(fd))
+    if(!read_line(fd)) {
+      if(interactive)
+        printf(2, "\n");
       return status;
+    }
     status = run_line();
   }
 }
