@@ -1,0 +1,306 @@
+"""One running guest, driven from the host; Python's standard library only.
+
+Used by tests/guest (through its conftest.py) and by anything else that needs a
+guest.  QEMU is started by tools/nettrace/capture and by nothing else: its
+COMMAND is a cat that ends when our end of the pipe is closed, so a guest never
+outlives the process that asked for it.
+
+    with VM(cpus=1, append='trace=all') as vm:
+        assert 'README' in vm.cmd('ls')
+        body = urlopen(f'http://127.0.0.1:{vm.port(80)}/').read()
+        vm.power_off()
+
+Waiting is for events (a line of the console, a traced event, an exit), never for
+a number of seconds; CAP is the wall clock's last word, and means that something
+hangs.  SLOW=3 stretches it on a slow machine.
+
+On failure the run directory stays, and story() says what was done, what was
+expected, what came, and where the evidence lies.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.join(TOP, os.environ.get('B', 'build'))
+NETTRACE = os.path.join(TOP, os.environ.get('NETTRACE', os.path.join(BUILD, 'nettrace')))
+CAPTURE = os.path.join(TOP, 'tools', 'nettrace', 'capture')
+SLOW = float(os.environ.get('SLOW', '1'))
+CAP = 60 * SLOW
+
+# What the console may never say (see bad_words).
+BAD = re.compile(r'^.*(?:\bpanic|ubsan:|\bWRONG\b|\bWARN\b|lock order).*$', re.M)
+
+
+class Failed(AssertionError):
+    """The guest did something other than expected; the text is the story."""
+
+
+class Hangs(Failed):
+    """Nothing happened within the wall clock's cap."""
+
+
+class VM:
+    """One guest.  append = kernel options, ports = guest TCP ports to reach from
+    the host, udp the same for UDP, disk = image for the IDE disk (written to; by
+    default the file system lies in RAM), extra = more options of capture, wait =
+    readiness as capture -w takes it (default: capture's own)."""
+
+    count = 0
+
+    def __init__(self, cpus=2, append='', ports=(80,), udp=(), disk=None, mb=256,
+                 extra=(), wait=None, kernel=None, name='vm', limit=0):
+        VM.count += 1
+        self.steps = []
+        self.proc = self.con = None
+        self.mark = 0  # up to here the console has been read by expect()
+        runs = os.path.join(TOP, 'run', 'tests')
+        os.makedirs(runs, exist_ok=True)
+        self.dir = os.path.join(runs, f'{name}-{os.getpid()}-{VM.count}')
+        self.log = self.dir + '.log'
+        self.args = [CAPTURE, '-d', self.dir, '-c', str(cpus), '-m', str(mb), '-t', str(int(limit)),
+                     '-k', kernel or os.path.join(BUILD, 'kernel.elf')]
+        self.args += ['-f', os.path.abspath(disk)] if disk else ['-i', os.path.join(BUILD, 'fs.img')]
+        self.args += ['-a', append] if append else []
+        self.args += [w for p in ports for w in ('-p', str(p))]
+        self.args += [w for p in udp for w in ('-u', str(p))]
+        self.args += [w for e in wait or () for w in ('-w', e)]
+        self.args += list(extra) + ['--', 'sh', '-c', 'echo ready; exec cat']
+
+    # Start and end
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.stop()
+        if kind is None:
+            self.check()
+            self.remove()
+
+    def start(self):
+        """Start the guest; return when capture calls it ready."""
+        __tracebackhide__ = True
+        self.step('start: ' + ' '.join(self.args[1:-4]))
+        env = dict(os.environ, NETTRACE=NETTRACE)
+        with open(self.log, 'wb') as log:
+            self.proc = subprocess.Popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                         stderr=log, env=env, start_new_session=True)
+        line = self._within(self.proc.stdout.readline, 'the guest is ready')
+        if line != b'ready\n':
+            code = self.proc.wait()
+            self.fail('the guest is ready', f'capture ended with status {code}')
+        self._connect()
+
+    def stop(self):
+        """End the guest, whatever its state; return capture's exit status."""
+        if self.proc is None:
+            return None
+        if self.con:
+            self.con.close()
+            self.con = None
+        if self.proc.poll() is None:
+            self.proc.stdin.close()  # the end of capture's COMMAND
+            try:
+                self.proc.wait(15 * SLOW)
+            except subprocess.TimeoutExpired:
+                self.proc.send_signal(signal.SIGTERM)
+                self.proc.wait()
+        self.proc.stdout.close()
+        return self.proc.returncode
+
+    def power_off(self, status=0):
+        """Let the guest power itself off; the status it gave must be ours."""
+        self.send(f'poweroff {status}\n' if status else 'poweroff\n')
+        self._until(lambda: not self.running(), 'the guest powers off')
+        self.stop()
+        said = self.status()
+        if said.get('guest') != 'poweroff' or said.get('guest_status') != str(status):
+            self.fail(f'guest=poweroff guest_status={status}',
+                      f"guest={said.get('guest')} guest_status={said.get('guest_status')}")
+
+    def running(self):
+        """Is QEMU there?  Its end of the console's socket tells."""
+        return self.con is not None and not self.closed.is_set()
+
+    def remove(self):
+        """Forget the evidence, after a test that passed."""
+        shutil.rmtree(self.dir, ignore_errors=True)
+        if os.path.exists(self.log):
+            os.unlink(self.log)
+
+    # The console
+
+    def output(self):
+        """All that the guest has said on the console so far."""
+        try:
+            with open(os.path.join(self.dir, 'serial.log'), 'rb') as f:
+                return f.read().decode('latin-1').replace('\r\n', '\n')
+        except FileNotFoundError:
+            return ''
+
+    def send(self, text):
+        """Type text: each byte waits for the echo of the one before it."""
+        __tracebackhide__ = True
+        self.step(f'type {text!r}')
+        for char in text:
+            before = len(self.output())
+            self.key(char)
+            self._until(lambda: char in self.output()[before:], f'the echo of {char!r}')
+
+    def key(self, text):
+        """Send bytes that are not echoed: raw mode, control characters."""
+        self.con.sendall(text.encode('latin-1'))
+
+    def expect(self, pattern, timeout=CAP):
+        """Wait for pattern in what the console says after the last expect or cmd."""
+        __tracebackhide__ = True
+        self.step(f'expect {pattern!r}')
+        found = re.compile(pattern, re.M | re.S)
+        hit = self._until(lambda: found.search(self.output(), self.mark), repr(pattern), timeout)
+        self.mark = hit.end()
+        return hit
+
+    def cmd(self, line, timeout=CAP):
+        """Run a line in the guest's shell; return what it printed, \\n at line ends."""
+        __tracebackhide__ = True
+        if self.mark == 0:
+            self.expect(r'^\$ ', timeout)
+        self.send(line + (' ' if line.endswith('&') else '; ') + 'echo ~end~')
+        self.mark = len(self.output())
+        self.send('\n')
+        self.mark += 1
+        hit = self.expect(r'(.*?)~end~\n\$ ', timeout)
+        return hit.group(1)
+
+    # Evidence
+
+    def port(self, guest, proto='tcp'):
+        """The host's port for a port of the guest."""
+        with open(os.path.join(self.dir, 'ports')) as f:
+            for line in f:
+                kind, number, _, host = line.split()
+                if kind == proto and number == str(guest):
+                    return int(host)
+        raise KeyError(f'{proto} port {guest} is not forwarded')
+
+    def status(self):
+        """The status file of the run, after its end, as a dictionary."""
+        with open(os.path.join(self.dir, 'status')) as f:
+            return dict(line.rstrip('\n').split('=', 1) for line in f)
+
+    def tool(self, *args):
+        """Run nettrace on this run; return what it prints.  The run directory goes last."""
+        self.step('nettrace ' + ' '.join(args))
+        done = subprocess.run([NETTRACE, *args, self.dir], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, timeout=CAP)
+        if done.returncode:
+            self.fail('exit status 0 of nettrace', f'{done.returncode}: {done.stderr.decode()}')
+        return done.stdout.decode()
+
+    def events(self, name=None):
+        """The trace so far, a list of dictionaries; name selects one kind of event."""
+        rows = [json.loads(row) for row in self.tool('dump', '--json').splitlines() if row]
+        return [row for row in rows if name in (None, row.get('event'))]
+
+    def wait_event(self, expr, timeout=CAP):
+        """Wait for a traced event, such as 'tcp_state to=ESTABLISHED'."""
+        self.step(f'wait for {expr}')
+        done = subprocess.run([NETTRACE, 'wait', self.dir, '--for', expr, '--timeout', str(int(timeout))],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if done.returncode:
+            self.fail(expr, done.stderr.decode())
+
+    def bad_words(self):
+        """The lines of the console that no healthy guest prints."""
+        return BAD.findall(self.output())
+
+    def check(self):
+        """What must hold after every test."""
+        __tracebackhide__ = True
+        words = self.bad_words()
+        if words:
+            self.fail('a console without a word of trouble', '\n'.join(words[:20]))
+
+    # The story
+
+    def step(self, text):
+        self.steps.append(text)
+
+    def story(self, expected, got):
+        rows = [f'  {n}. {text}' for n, text in enumerate(self.steps, 1)]
+        log = ''
+        if os.path.exists(self.log):
+            with open(self.log, errors='replace') as f:
+                log = f.read().strip()
+        tail = self.output()[-1500:]
+        return '\n'.join(['steps done:', *rows, f'expected: {expected}', f'got:      {got}',
+                          *(['capture says:', log] if log else []),
+                          'console, its end:', tail, f'evidence: {self.dir}'])
+
+    def fail(self, expected, got, kind=Failed):
+        __tracebackhide__ = True  # pytest shows the test's line, not ours
+        raise kind(self.story(expected, got))
+
+    # Inside
+
+    def _connect(self):
+        """Take the console's socket.  Its path is too long for a socket's name, so
+        the directory is named by a descriptor.  What the guest says is read from
+        serial.log, which misses nothing; here it is only taken off QEMU's hands."""
+        folder = os.open(self.dir, os.O_PATH)
+        try:
+            self.con = socket.socket(socket.AF_UNIX)
+            self.con.connect(f'/proc/self/fd/{folder}/con.sock')
+        except OSError:
+            self.con.close()
+            self.con = None
+            self.fail('a console', 'the guest ended as soon as it was ready')
+        finally:
+            os.close(folder)
+        self.closed = threading.Event()
+        threading.Thread(target=self._drain, args=(self.con, self.closed), daemon=True).start()
+
+    @staticmethod
+    def _drain(con, closed):
+        try:
+            while con.recv(65536):
+                pass
+        except OSError:
+            pass
+        closed.set()
+
+    def _until(self, test, expected, timeout=CAP):
+        """Wait until test() is true and return that; the console's log is a file,
+        so it is looked at again and again, every 5 ms."""
+        __tracebackhide__ = True
+        end = time.monotonic() + timeout
+        while True:
+            gone = not self.running()
+            value = test()
+            if value:
+                return value
+            if gone:
+                self.fail(expected, 'the guest has ended')
+            if time.monotonic() > end:
+                self.fail(expected, f'nothing of the kind within {timeout:.0f} s', Hangs)
+            time.sleep(0.005)
+
+    def _within(self, blocking, expected):
+        """Call something that blocks, in a thread, with the cap."""
+        __tracebackhide__ = True
+        box = []
+        worker = threading.Thread(target=lambda: box.append(blocking()), daemon=True)
+        worker.start()
+        worker.join(CAP)
+        if not box:
+            self.fail(expected, f'nothing within {CAP:.0f} s', Hangs)
+        return box[0]
