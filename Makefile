@@ -118,3 +118,83 @@ $(B)/nettrace: $(NETTRACE:%=$(B)/host/%.o)
 	$(call say,LD,$@)$(HOSTCC) $^ -lpcap -o $@
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
+
+# ---- verbs ---------------------------------------------------------------
+
+.PHONY: help setup setup-test demo test test-host test-guest qemu nettop gdb guest \
+  bench doctor lint format loc shape clean
+.DEFAULT_GOAL := all
+PYTHON ?= /usr/bin/python3
+CAPTURE = tools/nettrace/capture -c $(CPUS)
+
+help: ## this list
+	@echo 'Use: make VERB [VARIABLE=VALUE]...'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-14s%s\n", $$1, $$2}'
+	@echo 'Variables: CPUS=1..8  B=DIR  V=1 (show commands)  OPT=-Og  CC=clang  WERROR=1'
+	@echo '           LWIP_DIR=DIR  TOOLPREFIX=i686-elf-  QEMU=PROGRAM  SLOW=2 (patience of tests)'
+
+setup: ## install what make demo needs (says what first)
+	@tools/setup/install demo
+setup-test: ## install what make test needs
+	@tools/setup/install test
+
+# The installed compiler may be newer than this make's idea of it: build in a
+# make of its own.
+demo: setup ## boot, one real HTTP request, the merged timeline (run/latest)
+	@$(MAKE) --no-print-directory all
+	@tools/demo $(CPUS)
+
+test: setup-test ## all tests
+	@$(MAKE) --no-print-directory all tests
+	@$(PYTHON) tests/run
+test-host: setup-test ## tests of host tools and of kernel code that runs on the host
+	@$(MAKE) --no-print-directory all tests
+	@$(PYTHON) tests/run host
+test-guest: setup-test ## tests that boot the kernel (T=WORD: only those that match)
+	@$(MAKE) --no-print-directory all
+	@$(PYTHON) tests/run guest $(T)
+
+qemu: setup ## boot, with a web page on a port of this machine; Ctrl-] leaves
+	@$(MAKE) --no-print-directory all
+	@$(CAPTURE) -t 0 -p 80
+nettop: setup ## boot into the live view, with requests coming in (LOAD=0: none)
+	@$(MAKE) --no-print-directory all
+	@tools/nettop-demo $(CPUS) $(LOAD)
+gdb: setup-test ## boot stopped, with gdb attached
+	@$(MAKE) --no-print-directory all
+	@tools/gdb/start $(CPUS)
+guest: setup ## run CMD='ls; cat README' in the guest's shell
+	@$(MAKE) --no-print-directory all >&2
+	@$(CAPTURE) -t $(or $(T),120) -G '$(CMD)'
+bench: setup-test ## measure (never a test): build/bench.json
+	@$(MAKE) --no-print-directory all
+	@$(PYTHON) tools/bench/bench
+doctor: ## what this machine has and lacks
+	@tools/setup/doctor
+lint: setup-test ## format, layers, shell scripts
+	clang-format --dry-run -Werror $(CFILES)
+	shellcheck -x $(SHFILES)
+	tests/layers
+format: ## clang-format over all C files
+	clang-format -i $(CFILES)
+loc: ## lines of code by folder
+	@for d in kernel kernel/uapi kernel/trace kernel/net user tools/nettrace tools/mkfs; do \
+	  printf '%-16s%6d\n' $$d $$(cat $$(git ls-files "$$d/*.[chS]" "$$d/*.def" | grep "^$$d/[^/]*$$") | wc -l); done
+shape: ## how long the functions are
+	@ctags --languages=C --kinds-C=f --fields=+ne -o - $(CFILES) | \
+	  sed -n 's/.*line:\([0-9]*\).*end:\([0-9]*\).*/\1 \2/p' | awk '{print $$2-$$1+1}' | sort -n | \
+	  awk '{a[NR]=$$1} END{print NR " functions, median " a[int((NR+1)/2)] ", p90 " a[int(NR*.9+.5)] ", max " a[NR]}'
+clean: ## remove build/ (runs stay)
+	rm -rf $(B)
+
+CFILES  = $(shell git ls-files '*.c' '*.h')
+SHFILES = $(shell git ls-files tools tests .ci | xargs grep -l '^\#!/bin/sh' 2>/dev/null)
+
+# ---- tests that run on the host ------------------------------------------
+
+.PHONY: tests
+HOSTTESTS = mkfs
+tests: $(HOSTTESTS:%=$(B)/tests/test_%)
+TFLAGS = -std=gnu11 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover -MMD -MP \
+  -Ikernel/uapi -Itools/nettrace -Itools/mkfs -Itests/host -Wall -Wextra
+

@@ -34,6 +34,7 @@ ap_32:
   orl $(CR4_PSE), %eax
   movl %eax, %cr4
   movl %cr0, %eax
+  andl $(~CR0_NOCACHE), %eax // set after INIT
   orl $(CR0_PG | CR0_WP), %eax
   movl %eax, %cr0
   movl (AP_CODE - 4), %esp

@@ -96,6 +96,8 @@ static int
 start_one(u32 id)
 {
   extern char ap_start[], ap_end[];
+  extern pde_t boot_pgdir[]; // boot.S: the one that also maps AP_CODE at its physical address
+  boot_pgdir[PDX(KSTACKS)] = kpgdir[PDX(KSTACKS)];
   char *code = P2V(AP_CODE);
   memmove(code, ap_start, ap_end - ap_start);
   *(u32 *)(code - 4) = (u32)kstack_of(NPROC + id) + KSTACKSIZE;

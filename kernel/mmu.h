@@ -20,13 +20,14 @@
 #define PTE_PS  0x080 // 4 MiB page
 #define PTE_G   0x100 // global: survives a CR3 load
 
-#define CR0_PE  0x00000001 // protected mode
-#define CR0_MP  0x00000002 // with TS: wait faults too
-#define CR0_EM  0x00000004 // no FPU: float instructions fault
-#define CR0_WP  0x00010000 // the kernel obeys read-only pages
-#define CR0_PG  0x80000000 // paging
-#define CR4_PSE 0x00000010 // 4 MiB pages
-#define CR4_PGE 0x00000080 // global pages
+#define CR0_PE      0x00000001 // protected mode
+#define CR0_MP      0x00000002 // with TS: wait faults too
+#define CR0_EM      0x00000004 // no FPU: float instructions fault
+#define CR0_WP      0x00010000 // the kernel obeys read-only pages
+#define CR0_NOCACHE 0x60000000 // CD, NW: caches off
+#define CR0_PG      0x80000000 // paging
+#define CR4_PSE     0x00000010 // 4 MiB pages
+#define CR4_PGE     0x00000080 // global pages
 
 #define FL_IF 0x00000200 // interrupts on
 
