@@ -1,5 +1,5 @@
-// The first process: console, device nodes, then the command line's wish, or
-// the start-up file and a shell for ever.
+// The first process: opens the console, then does what the kernel's command
+// line wishes, or runs the start-up file and a shell for ever.
 //
 // The kernel starts it as { "init" [, "run=LINE"] [, "rc=off"] }.  Processes
 // whose parent has ended become its children: every wait here takes them too.
@@ -11,26 +11,16 @@
 
 #define KILLED 137 // status of a shell that was killed, as shells count it
 
-static const struct {
-  const char *path;
-  short major, minor;
-} nodes[] = {
-  {"console", 1, 1},
-  {"dev/console", 1, 1},
-  {"dev/nettrace", 3, 0},
-  {"dev/nettrace.stat", 3, 1},
-};
-
 static char sh[] = "/sh", dash_c[] = "-c", rc_file[] = "/rc"; // exec wants char *
 
-// Make what is missing, and open the console as descriptors 0, 1 and 2.
+// The console becomes descriptors 0, 1 and 2.
 static void
 open_console(void)
 {
-  mkdir("dev");
-  for(uint i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++)
-    mknod(nodes[i].path, nodes[i].major, nodes[i].minor); // fails where it exists
-  open("console", O_RDWR);
+  if(open("console", O_RDWR) < 0) { // an image that another mkfs made
+    mknod("console", 1, 1);
+    open("console", O_RDWR);
+  }
   dup(0);
   dup(0);
 }
@@ -51,7 +41,7 @@ shell(char **argv, int fg)
     return 1;
   }
   ttyctl(0, TTY_FG, fg ? pid : 0);
-  int status, ended;
+  int status = 0, ended;
   do {
     ended = waitpid(-1, &status, 0);
   } while(ended >= 0 && ended != pid);
