@@ -191,29 +191,23 @@ flow_of(const struct nt_slot *s, int make)
   return f;
 }
 
-// Carry out one rule; to: what it changes.
-static void
-obey(const struct rule *r, u32 *to, u32 v, const struct nt_slot *s)
+// What becomes of old; v: the field's value.
+static u32
+obey(enum how how, u32 old, u32 v, const struct nt_slot *s)
 {
-  switch(r->how) {
-  case SET:
-    *to = v;
-    break;
+  switch(how) {
   case ADD:
-    *to += v;
-    break;
+    return old + v;
   case COUNT:
-    ++*to;
-    break;
+    return old + 1;
   case REPEAT:
-    *to += v > 1;
-    break;
+    return old + (v > 1);
   case PID:
-    *to = s->pid;
-    break;
+    return s->pid;
   case SNAP:
-    *to = nsnap;
-    break;
+    return nsnap;
+  default:
+    return v;
   }
 }
 
@@ -235,7 +229,7 @@ apply(const struct nt_slot *s)
       f->gone_ms = 0;
     }
     u32 *to = r->sum ? r->sum : (u32 *)((char *)f + r->off);
-    obey(r, to, rule_field[i] ? nt_value(rule_field[i], s) : 0, s);
+    *to = obey(r->how, *to, rule_field[i] ? nt_value(rule_field[i], s) : 0, s);
   }
 }
 
@@ -302,8 +296,10 @@ static void
 settle(u32 ms)
 {
   u32 *from = (u32 *)&sum, *to = (u32 *)&rate;
-  trace_state = tr.status == 0 ? "frozen" : sum.events ? "on"
-                                                       : "off";
+  int tracing = tr.status != 0 && sum.events; // our snapshots alone are some
+  trace_state = tracing ? "on" : "off";
+  if(tr.status == 0)
+    trace_state = "frozen";
   for(u32 i = 0; i < sizeof(sum) / sizeof(u32); i++)
     to[i] = per_second(from[i], ms);
   memset(&sum, 0, sizeof(sum));
@@ -315,7 +311,7 @@ settle(u32 ms)
     f->rx_old = f->rx;
     f->tx_old = f->tx;
     f->trouble_old = f->rexmits + f->drops;
-    if(f->gone_ms == 0 && (nsnap - f->snap > 1 || (f->state == closed && f->snap != nsnap)))
+    if(tracing && f->gone_ms == 0 && (nsnap - f->snap > 1 || (f->state == closed && f->snap != nsnap)))
       f->gone_ms = now;
   }
 }
@@ -370,7 +366,7 @@ head_line(struct nt_line *o, int i)
     nt_printf(o, "  ev %H/s  TRACE %s  lost %u%s", rate.events, trace_state, lost, paused ? "  PAUSED" : "");
   } else if(i == 1) {
     nt_printf(o, "rx %4HB/s %4Hp/s  tx %4HB/s %4Hp/s", rate.rx_bytes, rate.rx_frames, rate.tx_bytes, rate.tx_frames);
-    nt_printf(o, "  irq %4H/s  rexmit %u  drop %u ", rate.irqs, rexmits, drops);
+    nt_printf(o, "  irq %4H/s  rexmit %u  drop %u%s", rate.irqs, rexmits, drops, drops ? " " : "");
     if(drops)
       nt_named(o, &tr, "DROP", reason);
   } else if(i == 2) {
@@ -542,24 +538,29 @@ print_table(int k, int n)
 
 // ---- the program ---------------------------------------------------------
 
-// The shell gets its screen back below ours, and a cooked console.
+// Give the shell a line below our screen, and a cooked console.
 static void
-leave(int status)
+give_back(void)
 {
-  if(rows) {
-    printf(1, "\033[%d;1H\033[K", rows);
-    ttyctl(0, TTY_MODE, 0);
-  }
-  exits(status);
+  if(rows == 0)
+    return;
+  printf(1, "\033[%d;1H\033[K", rows);
+  ttyctl(0, TTY_MODE, 0);
+}
+
+static void
+quit(void)
+{
+  give_back();
+  exits(0);
 }
 
 static void
 fail(const char *what, const char *why)
 {
-  if(rows)
-    printf(1, "\033[%d;1H\033[K", rows);
+  give_back();
   printf(2, "nettop: %s: %s\n", what, why);
-  leave(1);
+  exits(1);
 }
 
 static void
@@ -585,16 +586,18 @@ read_keys(void)
   char c[16];
   int n = read(0, c, sizeof(c));
   if(n <= 0)
-    leave(0);
+    quit();
   for(int i = 0; i < n; i++) {
     if(c[i] == 'q' || c[i] == 'C' - '@')
-      leave(0);
+      quit();
     else if(c[i] == 'p' || c[i] == ' ')
       paused = !paused;
     else if(c[i] == 's')
       sortkey = (sortkey + 1) % NSORT;
     else if(c[i] == '?')
       helping = !helping;
+    else if(c[i] == 'L' - '@')
+      memset(seen, 0, sizeof(seen)); // somebody else wrote on the console
   }
   draw(1);
 }
@@ -632,14 +635,15 @@ open_console(void)
     rows = 24;
 }
 
+// A few events from before us fill the tail; they count for nothing else.
 static void
 open_trace(void)
 {
-  if(nt_open(&tr, DEVICE, O_RDWR | O_NONBLOCK) < 0)
+  if(nt_open(&tr, DEVICE, O_RDWR | O_NONBLOCK, "from -200\n") < 0)
     fail(DEVICE, tr.why ? tr.why : neterr(tr.status));
   look_up();
   my_ip = tr.h.ip;
-  drain(); // what happened before us: only names and the tail matter
+  drain();
   nflow = drops = rexmits = 0;
 }
 

@@ -275,15 +275,18 @@ header_fault(const struct nt_header *h)
 }
 
 // Open a stream and read its description.  flags: as for open(); with
-// O_NONBLOCK nt_next returns 0 instead of waiting.
+// O_NONBLOCK nt_next returns 0 instead of waiting.  commands: lines written
+// before anything is read, 0 for none.
 // Returns 0, or -1: then r->why says what is wrong with the stream, or is 0
-// and r->status holds the error of open or read.
+// and r->status holds the error of open, write or read.
 int
-nt_open(struct ntread *r, const char *path, int flags)
+nt_open(struct ntread *r, const char *path, int flags, const char *commands)
 {
   memset(r, 0, sizeof(*r));
   r->fd = r->status = open(path, flags);
-  if(r->fd < 0 || take(r, &r->h, sizeof(r->h)) < 0)
+  if(r->fd >= 0 && commands)
+    r->status = write(r->fd, commands, strlen(commands));
+  if(r->status < 0 || take(r, &r->h, sizeof(r->h)) < 0)
     return -1;
   r->why = header_fault(&r->h);
   if(r->why)
@@ -450,7 +453,7 @@ nt_print(struct nt_line *o, const struct ntread *r, const struct nt_slot *s)
     return;
   }
   const struct nt_event *e = &r->event[s->id];
-  nt_printf(o, s->pkt ? "#%-6u" : "-      ", s->pkt);
+  nt_printf(o, s->pkt ? "#%-5u" : "-     ", s->pkt);
   put_text(o, e->name, strlen(e->name), -12, ' ');
   const struct nt_field *f = e->field, *end = f + e->nfield;
   if(e->nfield >= 4 && nt_field(r, s->id, "laddr") == f && nt_field(r, s->id, "rport") == f + 3) {

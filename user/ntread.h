@@ -61,7 +61,7 @@ struct nt_line {
   int max;
 };
 
-int nt_open(struct ntread *, const char *path, int flags);
+int nt_open(struct ntread *, const char *path, int flags, const char *commands);
 const struct nt_slot *nt_next(struct ntread *);
 
 int nt_event(const struct ntread *, const char *name);
