@@ -1,0 +1,149 @@
+"""The shell and the small programs, in the guest."""
+
+import os
+
+import pytest
+
+from vm import BUILD, VM
+
+FS = os.path.join(os.path.dirname(__file__), '..', '..', 'user', 'fs')
+
+
+@pytest.fixture
+def sh(boot):
+    """A guest without the network's wait: only the prompt matters here."""
+    return boot(ports=(), append='rc=off')
+
+
+def test_words_and_quotes(sh):
+    assert sh.cmd('echo a  b') == 'a b\n'
+    assert sh.cmd('''echo 'a  b' "c;d" e#f # g''') == 'a  b c;d e#f\n'
+    assert sh.cmd("echo ''") == '\n'
+    assert sh.cmd('/echo slash; cd /dev; echo found') == 'slash\nfound\n'
+
+
+def test_redirections(sh):
+    assert sh.cmd('echo a long first line > f; echo one > f; echo two >> f; cat < f') == 'one\ntwo\n'
+    assert sh.cmd('cat f f > g; cat g | wc') == '4 4 16 \n'
+    assert sh.cmd('(echo x; echo y) > f; cat f') == 'x\ny\n'
+    assert sh.cmd('> f cat < g; cat f') == 'one\ntwo\none\ntwo\n'
+
+
+def test_pipes_and_groups(sh):
+    with open(os.path.join(FS, 'README'), 'rb') as f:
+        text = f.read()
+    words = f'{text.count(10)} {len(text.split())} {len(text)}'
+    assert sh.cmd('wc README') == words + ' README\n'
+    assert sh.cmd('cat README | cat | cat | wc') == words + ' \n'
+    assert sh.cmd('(cat README; cat README) | wc').startswith(f'{2 * text.count(10)} ')
+    lines = [line for line in text.decode().splitlines() if 'net' in line]
+    assert sh.cmd('cat README | grep net').splitlines() == lines
+    assert sh.cmd('(cd /dev; ls console); ls README').split()[::4] == ['console', 'README']
+
+
+def test_background(sh):
+    # The line goes on at once; the child says its word when it is done.
+    out = sh.cmd('(spin 1; echo late) & echo early')
+    assert out.startswith('early\n')
+    if 'late' not in out:
+        sh.expect('late')
+
+
+@pytest.mark.parametrize('line, word', [
+    ('nosuch', 'sh: nosuch: not found'),
+    ('/README', 'sh: /README: cannot run'),
+    ('cat < nosuch', 'sh: nosuch: cannot open'),
+    ('cd nosuch', 'sh: cd: nosuch: no such directory'),
+    ('cat nosuch', 'cat: nosuch: cannot open'),
+    ('rm nosuch', 'rm: nosuch: cannot be removed'),
+    ('mkdir dev', 'mkdir: dev: cannot be made'),
+    ('ls nosuch', 'ls: nosuch: cannot open'),
+    ('ln nosuch x', 'ln: x: cannot link to nosuch'),
+    ('kill 9999', 'kill: 9999: no such process'),
+    ('httpd -p 0', 'usage: httpd'),
+    ('grep', 'usage: grep'),
+], ids=lambda s: s.split()[0].strip('/'))
+def test_one_line_errors(line, word, shared):
+    out = shared.cmd(line)
+    assert out.startswith(word) and out.count('\n') == 1
+
+
+@pytest.mark.parametrize('line', ['echo a |', '( echo a', "echo 'a", 'echo >', 'echo a ) b', '; echo'])
+def test_syntax_errors(line, shared):
+    shared.send(line + '\n')
+    shared.expect(r'^sh: .*?\n\$ ')
+    assert shared.cmd('echo alive') == 'alive\n'
+
+
+@pytest.fixture(scope='module')
+def shared():
+    with VM(ports=(), append='rc=off', name='shell') as vm:
+        yield vm
+
+
+def test_files(shared):
+    assert shared.cmd('mkdir d; echo hi > d/f; ln d/f g; cat g') == 'hi\n'
+    assert shared.cmd('rm d').startswith('rm: d:')
+    assert shared.cmd('rm d/f; rm d; cat g; rm g') == 'hi\n'
+    assert shared.cmd('ls d g').count('cannot open') == 2
+    names = [row.split()[0] for row in shared.cmd('ls').splitlines()]
+    assert names[:2] == ['.', '..'] and {'README', 'init', 'sh', 'console', 'dev'} <= set(names)
+
+
+def test_zombie_is_reaped(shared):
+    for _ in range(6):  # 90 processes: more than the table holds, if any were left
+        assert shared.cmd('; '.join(['zombie'] * 15)) == ''
+    assert shared.cmd('echo alive') == 'alive\n'
+
+
+def test_many_commands_on_a_line(shared):
+    assert shared.cmd('echo ' + '; echo '.join('abcdefghijklmnopqrst')).split() == list('abcdefghijklmnopqrst')
+
+
+def test_ctrl_c_ends_the_job(shared):
+    for job in ('spin', '(spin; spin)', 'spin | cat', 'cat | cat', '(cat; spin) | cat > f'):
+        shared.send(job + '\n')
+        shared.key('\x03')
+        shared.expect(r'^\$ ')
+        assert shared.cmd('echo alive') == 'alive\n'
+
+
+def test_ctrl_d_ends_the_input(shared):
+    shared.send('cat > typed\n')
+    shared.send('a line\n')
+    shared.key('\x04')
+    shared.expect(r'^\$ ')
+    assert shared.cmd('cat typed') == 'a line\n'
+
+
+def test_end_of_input_starts_a_new_shell(boot):
+    vm = boot(ports=(), append='rc=off')
+    vm.expect(r'init: starting sh\n\$ ')
+    vm.key('\x04')
+    vm.expect(r'init: starting sh\n\$ ')
+    assert vm.cmd('echo alive') == 'alive\n'
+
+
+def test_script(shared):
+    assert shared.cmd('echo echo one > s; echo cd dev >> s; echo ls console >> s; sh s').startswith('one\nconsole ')
+
+
+def test_rc_runs_httpd(boot):
+    vm = boot()
+    vm.expect(r'init: starting sh\n\$ ')
+    assert vm.cmd('httpd') == 'httpd: port 80: address in use\n'
+
+
+@pytest.mark.parametrize('line, status', [('echo a', 0), ('cat nosuch', 1), ('nosuch', 127), ('echo a |', 2),
+                                          ('poweroff 5', 5), ('grep nosuch README', 1), ('cat README | wc', 0)])
+def test_run_gives_the_status(boot, line, status):
+    vm = boot(ports=(), append=f'run="{line}"')
+    vm._until(lambda: not vm.running(), 'the guest powers off')
+    vm.stop()
+    said = vm.status()
+    assert (said['guest'], said['guest_status']) == ('poweroff', str(min(status, 95)))
+    assert 'init: running\n' in vm.output()
+
+
+def test_the_image_is_there():
+    assert os.path.exists(os.path.join(BUILD, 'fs.img'))
