@@ -63,7 +63,7 @@ enum {
                                  : "memory")
 #else
 #define TRACE_FAST
-#define TRACE_STI()
+#define TRACE_STI() ((void)0)
 #endif
 
 // 1 for each event that is recorded.
