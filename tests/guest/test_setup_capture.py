@@ -1,0 +1,181 @@
+"""tools/nettrace/capture: run directory, ends and exit statuses.
+
+The guest is a page of assembly that says a text and ends as told: each way to
+end, panic and never ending included, happens at will and at once.  What needs a
+ring page or a network is tested with the real kernel.
+"""
+
+import os
+import signal
+import stat
+import subprocess
+
+import pytest
+
+from vm import CAP, CAPTURE, NETTRACE
+
+KERNEL = r'''
+  .set MAGIC, 0x1badb002
+  .section .text
+  .align 4
+  .long MAGIC, 0, -MAGIC
+  .globl _start
+_start:
+  mov $text, %esi
+1:
+  lodsb
+  test %al, %al
+  jz 3f
+  mov %al, %bl
+2:
+  mov $0x3fd, %dx
+  inb %dx, %al
+  test $0x20, %al
+  jz 2b
+  mov %bl, %al
+  mov $0x3f8, %dx
+  outb %al, %dx
+  jmp 1b
+3:
+  mov $CODE, %eax
+  mov $0xf4, %dx
+  .if CODE
+  outl %eax, %dx
+  .endif
+4:
+  hlt
+  jmp 4b
+text:
+  .asciz TEXT
+  .section .note.GNU-stack, "", @progbits
+'''
+OFF, PANIC, STATUS3, STAYS = 0x10, 0x11, 0x23, 0
+
+
+@pytest.fixture
+def capture(tmp_path):
+    """A function: run capture with a guest that says TEXT and ends with CODE."""
+    (tmp_path / 'k.S').write_text(KERNEL)
+    (tmp_path / 'image').write_bytes(bytes(4096))
+
+    def run(*args, text='hello', code=OFF, popen=subprocess.run, **more):
+        text = text.replace('\n', '\\r\\n')
+        subprocess.run(['gcc', '-m32', '-c', f'-DTEXT="{text}"', f'-DCODE={code}', '-o', 'k.o', 'k.S'],
+                       cwd=tmp_path, check=True)
+        subprocess.run(['ld', '-m', 'elf_i386', '-Ttext', '0x100000', '-o', 'k.elf', 'k.o'],
+                       cwd=tmp_path, check=True)
+        words = [CAPTURE, '-d', tmp_path / 'run', '-k', tmp_path / 'k.elf', '-i', tmp_path / 'image', *args]
+        return popen(words, env=dict(os.environ, NETTRACE=NETTRACE), stdin=subprocess.DEVNULL,
+                     stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+
+    return run
+
+
+def status(tmp_path):
+    return dict(row.split('=', 1) for row in (tmp_path / 'run' / 'status').read_text().splitlines())
+
+
+def processes_of(tmp_path):
+    """The command lines that name our run directory or stand in it."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir('/proc')):
+        try:
+            if os.readlink(f'/proc/{pid}/cwd').startswith(str(tmp_path)):
+                found.append(pid)
+        except OSError:
+            pass
+    return found
+
+
+def test_power_off(capture, tmp_path):
+    done = capture(text='hello\n')
+    assert done.returncode == 0 and 'hello' in done.stdout
+    said = status(tmp_path)
+    assert (said['guest'], said['guest_status'], said['qemu_status'], said['exit']) == ('poweroff', '0', '33', '0')
+    assert said['capture'] == 'ok' and said['icount'] == '0' and len(said['kernel_sha256']) == 64
+    left = set(os.listdir(tmp_path / 'run'))
+    assert {'wire.pcap', 'serial.log', 'qemu.log', 'kernel.elf', 'cmdline', 'status'} <= left
+    assert stat.S_IMODE(os.stat(tmp_path / 'run').st_mode) == 0o700
+
+
+@pytest.mark.parametrize('text, code, output, exit_code, guest', [
+    ('boot\ninit: running\na\nb\npoweroff: status 0\n', OFF, 'a\nb\n', 0, ('poweroff', '0')),
+    ('boot\ninit: running\nno newlinepoweroff: status 0\n', OFF, 'no newline\n', 0, ('poweroff', '0')),
+    ('boot\ninit: running\npoweroff: status 3\n', STATUS3, '', 0, ('poweroff', '3')),
+    ('boot\ninit: running\na\npanic: x\n', PANIC, 'a\npanic: x\n', 4, ('panic', ''))])
+def test_guest_line(capture, tmp_path, text, code, output, exit_code, guest):
+    """make guest: only what the commands print, and the exit status."""
+    done = capture('-G', 'ls; cat README', text=text, code=code)
+    assert (done.stdout, done.returncode) == (output, exit_code), done.stderr
+    assert (status(tmp_path)['guest'], status(tmp_path)['guest_status']) == guest
+    assert 'run="ls; cat README"' in (tmp_path / 'run' / 'cmdline').read_text()
+
+
+def test_panic_keeps_the_evidence(capture, tmp_path):
+    done = capture(text='panic: planted\n', code=PANIC)
+    assert done.returncode == 4 and 'planted' in done.stderr
+    assert (tmp_path / 'run' / 'ram').exists()
+
+
+def test_limit(capture, tmp_path):
+    done = capture('-t', '1', code=STAYS, timeout=CAP)
+    assert done.returncode == 124 and status(tmp_path)['guest'] == 'limit'
+    assert not processes_of(tmp_path)
+
+
+def test_guest_ends_before_it_is_ready(capture, tmp_path):
+    """COMMAND must not run, and its absence is no success."""
+    done = capture('--', 'sh', '-c', 'echo ran')
+    assert done.returncode == 1 and 'ran' not in done.stdout and 'before it was ready' in done.stderr
+
+
+def test_qemu_fails_to_start(capture, tmp_path):
+    done = capture('-x', '-bogus')
+    assert done.returncode == 3 and 'bogus' in done.stderr and status(tmp_path)['guest'] == 'failed'
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGHUP])
+def test_signal_ends_everything(capture, tmp_path, number):
+    running = capture('-G', 'x', text='init: running\nup\nmore\n', code=STAYS, popen=subprocess.Popen)
+    assert running.stdout.readline() == 'up\n'
+    running.send_signal(number)
+    running.communicate(timeout=CAP)
+    assert running.returncode == 128 + number
+    assert status(tmp_path)['guest'] == 'killed' and not processes_of(tmp_path)
+
+
+def test_killed_qemu_is_not_a_power_off(capture, tmp_path):
+    running = capture('-G', 'x', text='init: running\nup\nmore\n', code=STAYS, popen=subprocess.Popen)
+    assert running.stdout.readline() == 'up\n'
+    for pid in processes_of(tmp_path):
+        with open(f'/proc/{pid}/comm') as comm:
+            if comm.read().startswith('qemu'):
+                os.kill(int(pid), signal.SIGKILL)
+    running.communicate(timeout=CAP)
+    assert running.returncode == 3 and status(tmp_path)['qemu_status'] == '137'
+
+
+def test_run_directory_in_use_is_refused(capture, tmp_path):
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / 'mine').write_text('precious')
+    done = capture()
+    assert done.returncode == 2 and 'not an empty directory' in done.stderr
+    assert os.listdir(tmp_path / 'run') == ['mine']
+
+
+@pytest.mark.parametrize('args, words', [
+    (('-c', '9'), '1 to 8'), (('-m', '2048'), '16 to 1024'), (('-p', 'http'), '1 to 65535'),
+    (('-D', '-c', '2'), '-c 1'), (('-G', 'echo "x"'), 'no "'), (('-k', '/nonexistent'), 'no such kernel'),
+    (('-f', '/dev/null'), 'one of them'), (('-Z',), 'usage')])
+def test_usage(capture, tmp_path, args, words):
+    done = capture(*args)
+    assert done.returncode == 2 and words in done.stderr
+    assert not (tmp_path / 'run').exists()
+
+
+def test_forwarded_ports_are_free_ones_and_named(capture, tmp_path):
+    done = capture('-p', '80', '-u', '7', '-t', '1', code=STAYS)
+    assert done.returncode == 124
+    rows = [row.split() for row in (tmp_path / 'run' / 'ports').read_text().splitlines()]
+    assert [row[:3] for row in rows] == [['tcp', '80', '127.0.0.1'], ['udp', '7', '127.0.0.1']]
+    assert all(int(row[3]) > 1023 for row in rows)
