@@ -488,8 +488,8 @@ reselect(void)
 static const char *
 set_patterns(u8 *set, char *arg, int sign, u8 val)
 {
-  static char why[NLINE]; // ctl_lock
-  u8 copy[NT_MAXEV];
+  static char why[NLINE];   // ctl_lock
+  static u8 copy[NT_MAXEV]; // ctl_lock
   memmove(copy, set, sizeof(copy));
   do {
     char *end = strchr(arg, ',');
