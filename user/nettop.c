@@ -141,8 +141,11 @@ look_up(void)
   static const char *const noise[] = {"clock_sync", "proc", "ctl", "e1000_stat", "sock_stat", "sock_count"};
   for(int i = 0; i < NRULE; i++) {
     rule_id[i] = nt_event(&tr, rules[i].event);
-    if(rule_id[i] >= 0 && rules[i].field)
-      rule_field[i] = nt_field(&tr, rule_id[i], rules[i].field);
+    if(rule_id[i] < 0 || rules[i].field == 0)
+      continue;
+    rule_field[i] = nt_field(&tr, rule_id[i], rules[i].field);
+    if(rule_field[i] == 0)
+      rule_id[i] = -1;
   }
   for(int id = 0; id < NT_MAXEV; id++) {
     for(int k = 0; k < 3; k++)
