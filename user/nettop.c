@@ -172,25 +172,35 @@ flow_place(void)
   return old;
 }
 
-// The flow that record s is about: by its ends if the event has them, else by
-// its socket.  make: a new one if it is not known yet.  0: none.
+// The flow that record s is about: by its socket, else by its ends, if the event
+// has them (a connection that has no socket).
+// make: a new one if it is not known yet.  0: none.
 static struct flow *
 flow_of(const struct nt_slot *s, int make)
 {
   const struct nt_field *const *name = flow_field[s->id];
+  u32 end[3];
   int named = name[0] && name[1] && name[2];
-  if(!named && s->sock == 0)
-    return 0;
-  u32 end[3] = {0};
   for(int k = 0; named && k < 3; k++)
     end[k] = nt_value(name[k], s);
-  for(struct flow *f = flows + nflow; f-- > flows;)
-    if(named ? f->lport == end[0] && f->raddr == end[1] && f->rport == end[2] : f->sock == s->sock)
-      return f;
-  if(!named || !make)
+  struct flow *f = flows, *last = flows + nflow;
+  if(s->sock)
+    while(f < last && f->sock != s->sock)
+      f++;
+  else
+    while(f < last && (!named || f->gone_ms || f->lport != end[0] || f->raddr != end[1] || f->rport != end[2]))
+      f++;
+  if(f == last && (!named || !make))
     return 0;
-  struct flow *f = flow_place();
-  *f = (struct flow){.born = nborn++, .lport = end[0], .raddr = end[1], .rport = end[2], .snap = nsnap};
+  if(f == last) {
+    f = flow_place();
+    *f = (struct flow){.born = nborn++, .sock = s->sock, .snap = nsnap};
+  }
+  if(named) { // a socket gets its ends when it is bound, then connected
+    f->lport = end[0];
+    f->raddr = end[1];
+    f->rport = end[2];
+  }
   return f;
 }
 
@@ -227,10 +237,8 @@ apply(const struct nt_slot *s)
       f = flow_of(s, r->how != REPEAT);
     if(r->sum == 0 && f == 0)
       continue;
-    if(r->how == PID || r->how == SNAP) { // said by a living socket
-      f->sock = s->sock;
+    if(r->how == SNAP)
       f->gone_ms = 0;
-    }
     u32 *to = r->sum ? r->sum : (u32 *)((char *)f + r->off);
     *to = obey(r->how, *to, rule_field[i] ? nt_value(rule_field[i], s) : 0, s);
   }
