@@ -407,18 +407,45 @@ writei(struct inode *ip, const char *src, u32 off, u32 n)
 
 // ---- directories -----------------------------------------------------------------
 
-// Inode number of a name, and where its entry stands; 0 if there is none.
+// Entry of a name in one block of a directory, n if it is not there.  *empty
+// becomes the first free one if it was n.
+static u32
+scan_block(const struct dirent *de, u32 n, const char *name, u32 *empty)
+{
+  for(u32 i = 0; i < n; i++) {
+    if(de[i].inum && strncmp(name, de[i].name, DIRSIZ) == 0)
+      return i;
+    if(de[i].inum == 0 && *empty == n)
+      *empty = i;
+  }
+  return n;
+}
+
+// Inode number of a name, and in *off where its entry stands; 0 if there is
+// none, and in *off where there is room for it.  Caller holds dp->lock.
 static u32
 find_entry(struct inode *dp, const char *name, u32 *off)
 {
-  struct dirent de;
+  const u32 desize = sizeof(struct dirent);
 
-  for(u32 o = 0; readi(dp, (char *)&de, o, sizeof(de)) == sizeof(de); o += sizeof(de))
-    if(de.inum && strncmp(name, de.name, DIRSIZ) == 0) {
-      if(off)
-        *off = o;
-      return de.inum;
+  *off = dp->size;
+  for(u32 o = 0; o < dp->size; o += BSIZE) {
+    u32 n = (dp->size - o < BSIZE ? dp->size - o : BSIZE) / desize, empty = n;
+    u32 b = bmap(dp, o / BSIZE, 0);
+    if(b == 0)
+      continue; // a bad image
+    struct buf *bp = bread(dp->dev, b);
+    const struct dirent *de = (const struct dirent *)bp->data;
+    u32 i = scan_block(de, n, name, &empty);
+    u32 inum = i < n ? de[i].inum : 0;
+    brelse(bp);
+    if(inum) {
+      *off = o + i * desize;
+      return inum;
     }
+    if(empty < n && *off == dp->size)
+      *off = o + empty * desize;
+  }
   return 0;
 }
 
@@ -429,10 +456,12 @@ find_entry(struct inode *dp, const char *name, u32 *off)
 struct inode *
 dirlookup(struct inode *dp, const char *name, u32 *off)
 {
-  u32 inum = dp->nlink > 0 ? find_entry(dp, name, off) : 0;
+  u32 at, inum = dp->nlink > 0 ? find_entry(dp, name, &at) : 0;
 
   if(inum == 0 || inum >= sb.ninodes)
     return 0;
+  if(off)
+    *off = at;
   return iget(dp->dev, inum);
 }
 
@@ -441,19 +470,12 @@ dirlookup(struct inode *dp, const char *name, u32 *off)
 int
 dirlink(struct inode *dp, const char *name, u32 inum)
 {
-  struct dirent de;
+  struct dirent de = {.inum = (ushort)inum};
   u32 off;
 
-  if(dp->nlink < 1 || find_entry(dp, name, 0))
+  if(dp->nlink < 1 || find_entry(dp, name, &off))
     return -1;
-  for(off = 0; off < dp->size; off += sizeof(de)) {
-    if(readi(dp, (char *)&de, off, sizeof(de)) != sizeof(de))
-      return -1;
-    if(de.inum == 0)
-      break;
-  }
   strncpy(de.name, name, DIRSIZ);
-  de.inum = (ushort)inum;
   return writei(dp, (const char *)&de, off, sizeof(de)) == sizeof(de) ? 0 : -1;
 }
 
