@@ -61,14 +61,16 @@ slot_at(const struct nt_cpu *c, u32 s)
   return (struct nt_slot *)P2V(c->ring_pa) + (s & c->mask);
 }
 
-// This CPU's part of the ring page.  The empty asm keeps the address in one
-// register; gcc would compute it anew for each member.
+// Have x in a register now: gcc would compute it late, and spill what it is made of.
+#define NOW(x) asm("" \
+                   : "+r"(x))
+
+// This CPU's part of the ring page.
 static inline struct nt_cpu *
 my_nt_cpu(const struct cpu *me)
 {
   struct nt_cpu *c = &nt_page.cpu[me->id];
-  asm(""
-      : "+r"(c));
+  NOW(c);
   return c;
 }
 
@@ -79,23 +81,25 @@ my_nt_cpu(const struct cpu *me)
 u64 TRACE_FAST
 trace_begin(u32 id)
 {
-  u32 state = readeflags() & FL_IF;
+  u32 state = readeflags() & FL_IF, word;
   cli();
   struct cpu *me = mycpu();
   struct nt_cpu *c = my_nt_cpu(me);
-  if(__builtin_expect(c->slow, 0) && !slow_wants(c, me, id)) {
+  __builtin_memcpy(&word, (u8 *)c + __builtin_offsetof(struct nt_cpu, slow), 4); // slow, ctx, pid
+  if(__builtin_expect(word & 0xff, 0) && !slow_wants(c, me, id)) {
     trace_restore(state);
     return 0;
   }
+  state |= word & 0xffff0000;
+  NOW(state);
   ((struct nt_count *)P2V(c->count_pa))->emitted[id]++;
-  state |= (u32)c->pid << 16;
+  word = c->tag | (u32)me->trace_ctx << 20 | id; // nsl, cpu_ctx, id
+  NOW(word);
   u32 s = xadd(&c->head, 1);
   struct nt_slot *slot = slot_at(c, s);
   slot->seq = s;
   barrier();
-  slot->id = (u16)id;
-  slot->cpu_ctx = (u8)(me->id | (u32)me->trace_ctx << 4);
-  slot->nsl = 1;
+  __builtin_memcpy((u8 *)slot + __builtin_offsetof(struct nt_slot, id), &word, 4);
   slot->ts = rdtsc();
   return (u64)state << 32 | (u32)(unsigned long)slot;
 }
@@ -392,6 +396,7 @@ ring_init(u32 i, u32 nslots)
   c->ring_pa = V2P(ring);
   c->count_pa = V2P(count);
   c->mask = nslots - 1;
+  c->tag = 1 << 24 | i << 16;
   c->head = origin;
 }
 

@@ -145,7 +145,8 @@ trace_end(u64 open)
 {
   struct nt_slot *slot = (struct nt_slot *)(unsigned long)(u32)open;
   __atomic_signal_fence(__ATOMIC_SEQ_CST);
-  *(volatile u32 *)&slot->seq = slot->seq + 1;
+  slot->seq++;
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);
   trace_restore((u32)(open >> 32));
 }
 
