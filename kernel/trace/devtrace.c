@@ -748,7 +748,10 @@ stat_reader(struct stat_text *t, struct reader *r)
   for(u32 i = 0; i < NT_MAXCPU; i++) {
     const struct lane *l = &r->lane[i];
     if(has_ring(i))
-      stat_line(t, "open %d pid %d cpu %u start %u cursor %u delivered %u lost %u filtered %u mode overwrite err \"%s\"\n", (int)(r - readers), r->pid, i, l->start, l->cur, l->delivered, l->lost, l->filtered, r->err);
+      stat_line(t, "open %d pid %d cpu %u start %u cursor %u delivered %u lost %u filtered %u "
+                   "mode overwrite err \"%s\"\n",
+                (int)(r - readers), r->pid, i, l->start,
+                l->cur, l->delivered, l->lost, l->filtered, r->err);
   }
   releasesleep(&r->lock);
 }
