@@ -1,0 +1,365 @@
+// ladder: the picture for a terminal.  Time runs down, one lane per stage.
+//
+// A row is composed in cells (one character, one colour each), so that a long
+// label can overwrite empty lanes to its right and nothing can run off.
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include "tool.h"
+
+#define MAXWIDTH 400
+#define GAP_NS   10000000 // a longer silence gets a row of its own
+
+struct cell {
+  char s[5];
+  u8 color; // 0 or an ANSI foreground number
+};
+struct picture {
+  const struct session *s;
+  const struct opts *o;
+  struct selection sel;
+  struct labels labels;
+  FILE *f;
+  bool ascii, color;
+  int width, gutter, lane[NLANE + 1]; // first column of each lane
+  struct cell cell[MAXWIDTH];
+  u32 row;
+  i64 zero, last; // time of the first frame; of the row above
+  bool begun;
+  char state[24]; // of the connection that owns the bar
+  struct idset asleep;
+  bool sleeping;
+  struct idset seen; // packets, in order of their colours
+};
+
+// Box characters, and what --ascii makes of them.
+static const char *const fallback[][2] = {
+  {"│", "|"}, {"┃", "|"}, {"┊", ":"}, {"●", "*"}, {"◀", "<"}, {"▶", ">"}, {"─", "-"}, {"├", "|"}, {"┤", "|"}, {"✗", "x"}, {"→", ">"}, {"…", "~"}, {"µ", "u"}, {"±", "~"}, {"Δ", "d"}, {"▌", "|"}};
+
+static const char *
+glyph(const struct picture *p, const char *s)
+{
+  for(u32 i = 0; p->ascii && i < sizeof fallback / sizeof fallback[0]; i++)
+    if(strcmp(s, fallback[i][0]) == 0)
+      return fallback[i][1];
+  return s;
+}
+
+// Bytes of the UTF-8 character at s.
+static int
+charlen(const char *s)
+{
+  u8 c = (u8)*s;
+  int n = c < 0x80 ? 1 : c < 0xe0 ? 2
+                       : c < 0xf0 ? 3
+                                  : 4;
+  for(int i = 1; i < n; i++)
+    if(!s[i])
+      return i;
+  return n;
+}
+
+// Write text at a column, in a colour; cut with … at the right edge.  Returns the next column.
+static int
+put(struct picture *p, int at, const char *text, u8 color)
+{
+  for(const char *s = text; *s; s += charlen(s)) {
+    char c[5] = "";
+    memcpy(c, s, (size_t)charlen(s));
+    if(at >= p->width) {
+      snprintf(p->cell[p->width - 1].s, 5, "%s", glyph(p, "…"));
+      return p->width;
+    }
+    snprintf(p->cell[at].s, 5, "%s", glyph(p, c));
+    p->cell[at++].color = color;
+  }
+  return at;
+}
+
+static void
+emit_row(struct picture *p)
+{
+  int end = p->width;
+  u8 color = 0;
+  while(end > 0 && p->cell[end - 1].s[0] == ' ')
+    end--;
+  for(int i = 0; i < end; i++) {
+    if(p->color && p->cell[i].color != color) {
+      color = p->cell[i].color;
+      fprintf(p->f, "\x1b[%um", color);
+    }
+    fputs(p->cell[i].s, p->f);
+  }
+  fputs(color ? "\x1b[0m\n" : "\n", p->f);
+}
+
+static u8
+state_color(const char *state)
+{
+  static const struct {
+    const char *name;
+    u8 color;
+  } tab[] = {{"LISTEN", 37}, {"SYN", 33}, {"ESTABLISHED", 32}, {"FIN-WAIT", 91}, {"CLOSING", 91}, {"CLOSE-WAIT", 95}, {"LAST-ACK", 95}, {"TIME-WAIT", 94}};
+  for(u32 i = 0; i < sizeof tab / sizeof tab[0]; i++)
+    if(strncmp(state, tab[i].name, strlen(tab[i].name)) == 0)
+      return tab[i].color;
+  return 0;
+}
+
+// Empty lanes, with the state bar and the mark of a sleeping process.
+static void
+blank_row(struct picture *p)
+{
+  for(int i = 0; i < p->width; i++)
+    p->cell[i] = (struct cell){" ", 0};
+  bool narrow = p->lane[L_PEER] == p->lane[L_WIRE];
+  for(int i = narrow ? L_WIRE : L_WIRE; i < NLANE; i++) {
+    bool bar = i == L_STACK && *p->state && strcmp(p->state, "CLOSED");
+    put(p, p->lane[i], bar ? "┃" : i == L_PROCESS && p->sleeping ? "┊"
+                                                                 : "│",
+        bar ? state_color(p->state) : 0);
+  }
+}
+
+// A colour per packet, in order of appearance.
+static u8
+packet_color(struct picture *p, u32 pkt)
+{
+  static const u8 palette[] = {36, 35, 34, 32, 33, 31};
+  if(pkt == 0)
+    return 0;
+  idset_add(&p->seen, pkt);
+  return palette[pkt % sizeof palette];
+}
+
+// Row number, time, difference, packet.
+static void
+put_gutter(struct picture *p, i64 w, u32 pkt, u8 color)
+{
+  char t[40], text[120], id[16] = "";
+  const char *us = us_str(w - p->zero);
+  snprintf(t, sizeof t, "%s%s", *us == '-' ? "" : "+", us);
+  if(pkt)
+    snprintf(id, sizeof id, "#%u", pkt);
+  int wide = p->gutter >= 28;
+  snprintf(text, sizeof text, wide ? "%3u %10s%9s" : "%3u%9s%8s", ++p->row, t, p->begun ? us_str(w - p->last) : "");
+  put(p, 0, text, 0);
+  snprintf(text, sizeof text, wide ? "%5s" : "%5s", id);
+  put(p, wide ? 23 : 20, text, color);
+  p->begun = true;
+  p->last = w;
+}
+
+static void
+gap_row(struct picture *p, i64 w)
+{
+  if(!p->begun || w - p->last <= GAP_NS)
+    return;
+  char text[48];
+  blank_row(p);
+  snprintf(text, sizeof text, "~~ %s ms ~~", us_str((w - p->last + 500) / 1000));
+  put(p, 4, text, 0);
+  emit_row(p);
+}
+
+// The arrow between peer and wire, and to its right what the frame carries.
+static void
+put_frame(struct picture *p, const struct item *it, u8 color)
+{
+  const struct frame *f = &p->s->cap.f[it->idx];
+  char label[128], more[400];
+  label_frame(label, sizeof label, f, &p->labels);
+  int from = p->lane[L_PEER], to = p->lane[L_DRIVER] - 3; // columns of the arrow's two ends
+  for(int i = from; i <= to; i++)
+    put(p, i, "─", color);
+  int at = put(p, from + 3, label, color);
+  put(p, from + 2, " ", color);
+  if(at <= to)
+    put(p, at, " ", color);
+  int head = at > to ? at : to;
+  put(p, from, f->in ? "├" : "◀", color);
+  put(p, head, f->in ? "▶" : "┤", color);
+  label_payload(more, sizeof more, f);
+  enum unmatched u = frame_fate(p->s, it->idx);
+  if(u != UM_NONE) {
+    at = put(p, head + 1, "✗ ", 31);
+    put(p, at, fate_text(u), 31);
+  } else if(*more)
+    put(p, head + 2 > p->lane[L_DRIVER] ? head + 2 : p->lane[L_DRIVER], more, color);
+}
+
+static void
+put_rec(struct picture *p, const struct item *it, u8 color)
+{
+  const struct rec *r = &p->s->b->rec[it->idx];
+  const struct event *e = rec_event(p->s->b, r);
+  char label[1200], text[1300];
+  label_rec(label, sizeof label, p->s, r, &p->labels);
+  if(r->nlost) {
+    snprintf(text, sizeof text, "!! %s !!", label);
+    put(p, p->lane[L_DRIVER], text, 31);
+    return;
+  }
+  bool drop = e && !strcmp(e->name, "net_drop");
+  int at = p->lane[rec_lane(p->s, r)];
+  at = put(p, at, drop ? "✗ " : "● ", drop ? 31 : color);
+  put(p, at, label, drop ? 31 : e && !strcmp(e->name, "tcp_state") ? state_color(p->state)
+                                                                   : color);
+  enum unmatched u = p->s->have_cap && e && (rec_is(p->s, it->idx, "e1000_rx") || rec_is(p->s, it->idx, "e1000_tx")) ? rec_fate(p->s, it->idx) : UM_NONE;
+  if(u != UM_NONE)
+    put(p, p->lane[L_NETIF], fate_text(u), 31);
+}
+
+static bool
+our_pid(const struct picture *p, u32 pid)
+{
+  if(!p->sel.pids_known)
+    return pid != 0;
+  for(u32 i = 0; i < p->sel.npid; i++)
+    if(p->sel.pid[i] == pid)
+      return true;
+  return false;
+}
+
+// Follow the state of connection and process, over shown and hidden rows alike.
+static void
+track(struct picture *p, const struct item *it, bool shown)
+{
+  label_learn(&p->labels, p->s, it);
+  if(it->frame)
+    return;
+  const struct rec *r = &p->s->b->rec[it->idx];
+  struct flow f;
+  if(rec_is(p->s, it->idx, "tcp_state") && rec_flow(p->s->b, r, &f)) {
+    bool listener = f.raddr == 0 && p->sel.have_flow && f.lport == p->sel.flow.lport;
+    if(listener || (p->sel.have_flow ? flow_same(&f, &p->sel.flow) : shown))
+      state_str(p->state, sizeof p->state, rec_named(p->s->b, r, "to"));
+  }
+  if(rec_is(p->s, it->idx, "sleep") && our_pid(p, rec_slot(p->s->b, r)->pid))
+    p->sleeping = true;
+  if(rec_is(p->s, it->idx, "wakeup") && our_pid(p, (u32)rec_get(p->s->b, r, "who")))
+    p->sleeping = false;
+}
+
+static void
+put_item(struct picture *p, const struct item *it)
+{
+  u32 pkt = item_pkt(p->s, it);
+  u8 color = packet_color(p, pkt);
+  gap_row(p, it->w);
+  blank_row(p);
+  put_gutter(p, it->w, pkt, color);
+  if(it->frame)
+    put_frame(p, it, color);
+  else
+    put_rec(p, it, color);
+  emit_row(p);
+}
+
+static void
+put_heads(struct picture *p)
+{
+  static const char *const name[NLANE] = {"peer", "wire", "driver", "netif", "stack", "socket", "process"};
+  for(int i = 0; i < p->width; i++)
+    p->cell[i] = (struct cell){" ", 0};
+  bool narrow = p->lane[L_PEER] == p->lane[L_WIRE];
+  put(p, 0, p->gutter >= 28 ? "       time µs     Δ µs  pkt" : "     time µs    Δ µs  pkt", 0);
+  for(int i = narrow ? 1 : 0; i < NLANE; i++)
+    put(p, p->lane[i], name[i], 1);
+  emit_row(p);
+}
+
+static void
+put_title(struct picture *p)
+{
+  const struct flow *f = &p->sel.flow;
+  const char *arrow = glyph(p, "→");
+  if(p->sel.have_flow) {
+    fprintf(p->f, "TCP %s:%u %s xv6 %s:%u", ip_str(f->raddr), f->rport, arrow, ip_str(f->laddr), f->lport);
+    if(p->sel.nflow > 1)
+      fprintf(p->f, "  (one of %u connections; --all shows every row, --flow another)", p->sel.nflow);
+    putc('\n', p->f);
+  }
+  fputs("0 = first frame shown", p->f);
+  if(p->s->al.method >= CLK_FRAMES && p->s->have_cap)
+    fprintf(p->f, "; between wire and kernel %s%s %ss", glyph(p, "±"), us_str(p->s->band), glyph(p, "µ"));
+  fputs("\n\n", p->f);
+}
+
+// Lane columns for the width at hand; up to 80 peer and wire share a lane.
+static void
+lay_out(struct picture *p)
+{
+  struct winsize ws = {0};
+  int w = (int)p->o->width;
+  if(w == 0 && p->o->out == 0 && ioctl(1, TIOCGWINSZ, &ws) == 0)
+    w = ws.ws_col;
+  w = w == 0 ? 120 : w < 80       ? 80
+                   : w > MAXWIDTH ? MAXWIDTH
+                                  : w;
+  p->width = w;
+  bool narrow = w < 112;
+  p->gutter = narrow ? 26 : 30;
+  int lanes = narrow ? NLANE - 1 : NLANE, each = (w - p->gutter - (narrow ? 0 : 4)) / lanes;
+  for(int i = 0; i <= NLANE; i++)
+    p->lane[i] = p->gutter + each * (narrow && i > 0 ? i - 1 : i);
+  if(narrow) // the arrow still needs room for its label
+    p->lane[L_PEER] = p->lane[L_WIRE];
+}
+
+static bool
+wants_color(const struct opts *o)
+{
+  const char *no = getenv("NO_COLOR");
+  if(o->color)
+    return o->color == 1;
+  return (o->out == 0 || !strcmp(o->out, "-")) && isatty(1) && !(no && *no);
+}
+
+static void
+draw(struct picture *p)
+{
+  const struct session *s = p->s;
+  u32 first = NOREC;
+  for(u32 i = 0; i < s->nitem; i++)
+    if(p->sel.show[i] && (first == NOREC || (s->item[i].frame && !s->item[first].frame)))
+      first = i;
+  if(first != NOREC)
+    p->zero = s->item[first].w;
+  put_title(p);
+  put_heads(p);
+  for(u32 i = 0; i < s->nitem; i++) {
+    track(p, &s->item[i], p->sel.show[i]);
+    if(p->sel.show[i])
+      put_item(p, &s->item[i]);
+  }
+  if(first == NOREC)
+    fputs("nothing to show: the selection is empty\n", p->f);
+}
+
+int
+cmd_ladder(struct opts *o)
+{
+  struct session s;
+  struct out out;
+  int rc = session_open(&s, o->argc, o->argv);
+  if(rc < 0)
+    return rc;
+  timeline_build(&s);
+  struct picture *p = xmalloc(sizeof *p);
+  p->s = &s;
+  p->o = o;
+  p->ascii = o->ascii;
+  p->color = wants_color(o);
+  bool pick = !o->all && !o->only && !o->layer && !o->from && !o->to && (!o->packets || *o->packets != '#');
+  if((rc = timeline_select(&s, o, pick, &p->sel)) < 0 || (rc = out_open(&out, o->out)) < 0)
+    return rc;
+  p->f = out.f;
+  lay_out(p);
+  draw(p);
+  rc = out_close(&out, true);
+  if(!o->quiet)
+    session_summary(&s, stderr);
+  return rc ? rc : o->strict && (s.crossed || s.trace.note || s.cap.note);
+}

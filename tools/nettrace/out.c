@@ -1,0 +1,208 @@
+// Messages, memory, escaping and output files: what every command shares.
+//
+// Nothing from the guest or the wire reaches a terminal or a file unescaped:
+// all such text goes through esc_text() or put_json().
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "tool.h"
+
+char errtext[512];
+
+// Note one line for main() to print and return -code.
+int
+seterr(int code, const char *fmt, ...)
+{
+  va_list ap;
+  va_start(ap, fmt);
+  vsnprintf(errtext, sizeof errtext, fmt, ap);
+  va_end(ap);
+  return -code;
+}
+
+static void
+nomem(void)
+{
+  fputs("nettrace: out of memory: select less with --from/--to\n", stderr);
+  exit(EX_BADIN);
+}
+
+void *
+xmalloc(size_t n)
+{
+  void *p = calloc(1, n ? n : 1);
+  if(p == 0)
+    nomem();
+  return p;
+}
+
+void *
+xrealloc(void *p, size_t n)
+{
+  p = realloc(p, n ? n : 1);
+  if(p == 0)
+    nomem();
+  return p;
+}
+
+// Room for one more element: n are used, *cap allocated, of `each` bytes.
+void *
+xgrow(void *p, u32 n, u32 *cap, size_t each)
+{
+  if(n < *cap)
+    return p;
+  if(*cap > 0x40000000u)
+    nomem();
+  *cap = *cap ? *cap * 2 : 64;
+  return xrealloc(p, *cap * each);
+}
+
+char *
+xstrdup(const char *s)
+{
+  size_t n = strlen(s) + 1;
+  return memcpy(xmalloc(n), s, n);
+}
+
+char *
+xasprintf(const char *fmt, ...)
+{
+  va_list ap;
+  va_start(ap, fmt);
+  int n = vsnprintf(0, 0, fmt, ap);
+  va_end(ap);
+  char *s = xmalloc((size_t)n + 1);
+  va_start(ap, fmt);
+  vsnprintf(s, (size_t)n + 1, fmt, ap);
+  va_end(ap);
+  return s;
+}
+
+// Copy n bytes of foreign text so that a terminal cannot be steered by it:
+// everything but printable ASCII becomes \xHH.  Returns the length written;
+// stops before an escape that does not fit.
+size_t
+esc_text(char *to, size_t max, const u8 *s, size_t n)
+{
+  size_t k = 0;
+  for(size_t i = 0; i < n; i++) {
+    bool plain = s[i] >= 0x20 && s[i] < 0x7f && s[i] != '\\';
+    size_t need = plain ? 1 : s[i] == '\\' ? 2
+                                           : 4;
+    if(k + need >= max)
+      break;
+    if(plain)
+      to[k++] = (char)s[i];
+    else if(s[i] == '\\')
+      k += (size_t)sprintf(to + k, "\\\\");
+    else
+      k += (size_t)sprintf(to + k, "\\x%02x", s[i]);
+  }
+  if(max)
+    to[k] = 0;
+  return k;
+}
+
+// A JSON string.  Bytes above ASCII are written as the code point of the same number.
+void
+put_json(FILE *f, const char *s, size_t n)
+{
+  putc('"', f);
+  for(size_t i = 0; i < n; i++) {
+    u8 c = (u8)s[i];
+    if(c == '"' || c == '\\')
+      fprintf(f, "\\%c", c);
+    else if(c < 0x20 || c >= 0x7f)
+      fprintf(f, "\\u%04x", c);
+    else
+      putc(c, f);
+  }
+  putc('"', f);
+}
+
+// One of eight buffers, so that a few fit in one printf.
+static char *
+shortbuf(void)
+{
+  static char buf[8][48];
+  static unsigned i;
+  return buf[i++ % 8];
+}
+
+char *
+ip_str(u32 ip)
+{
+  char *s = shortbuf();
+  sprintf(s, "%u.%u.%u.%u", ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255);
+  return s;
+}
+
+char *
+mac_str(const u8 *m)
+{
+  char *s = shortbuf();
+  sprintf(s, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+  return s;
+}
+
+// ns as microseconds with one decimal, rounded half away from zero.
+char *
+us_str(i64 ns)
+{
+  char *s = shortbuf();
+  u64 a = ns < 0 ? 0 - (u64)ns : (u64)ns;
+  a = (a + 50) / 100;
+  sprintf(s, "%s%llu.%llu", ns < 0 ? "-" : "", a / 10, a % 10);
+  return s;
+}
+
+// Open path ("-" or 0: standard output) under a temporary name beside it.
+int
+out_open(struct out *o, const char *path)
+{
+  memset(o, 0, sizeof *o);
+  if(path == 0 || strcmp(path, "-") == 0) {
+    o->f = stdout;
+    return 0;
+  }
+  struct stat st;
+  if(stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+    return seterr(EX_BADIN, "%s: is a directory: name a file", path);
+  if(stat(path, &st) == 0 && !S_ISREG(st.st_mode)) { // /dev/null, a pipe: nothing to rename
+    o->f = fopen(path, "wb");
+    return o->f ? 0 : seterr(EX_BADIN, "%s: cannot write: %s", path, strerror(errno));
+  }
+  o->path = xstrdup(path);
+  o->tmp = xasprintf("%s.XXXXXX", path);
+  int fd = mkstemp(o->tmp);
+  if(fd < 0)
+    return seterr(EX_BADIN, "%s: cannot write: %s", path, strerror(errno));
+  mode_t mask = umask(0);
+  umask(mask);
+  fchmod(fd, 0666 & ~mask); // mkstemp gives 0600
+  o->f = fdopen(fd, "wb");
+  return 0;
+}
+
+// Finish: rename into place, or with keep = false remove what was written.
+int
+out_close(struct out *o, bool keep)
+{
+  if(o->f == 0)
+    return 0;
+  bool bad = fflush(o->f) != 0 || ferror(o->f);
+  if(o->tmp == 0) {
+    if(bad && errno != EPIPE)
+      return seterr(EX_BADIN, "cannot write: %s", strerror(errno));
+    return 0;
+  }
+  bad |= fclose(o->f) != 0;
+  if(!bad && keep && rename(o->tmp, o->path) == 0)
+    return 0;
+  int e = errno;
+  unlink(o->tmp);
+  return keep ? seterr(EX_BADIN, "%s: cannot write: %s", o->path, strerror(e)) : 0;
+}

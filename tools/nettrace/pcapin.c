@@ -1,0 +1,196 @@
+// Captures: read by libpcap, taken apart as far as labels and matching need.
+//
+// Every byte comes from a wire and is believed only as far as caplen goes.
+#include <pcap/pcap.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "tool.h"
+
+static u32
+be16(const u8 *p)
+{
+  return (u32)p[0] << 8 | p[1];
+}
+
+static u32
+be32(const u8 *p)
+{
+  return be16(p) << 16 | be16(p + 2);
+}
+
+// What a record and a frame must have in common.  The card pads to 60 bytes.
+u64
+match_key(u32 len, u32 type, u32 ipid, u32 l4sum, u32 hash)
+{
+  u32 h = (len < 60 ? 60 : len) ^ type << 16;
+  h = (h ^ ipid << 8) * 2654435761u;
+  h = (h ^ l4sum) * 2654435761u;
+  return (u64)hash << 32 | h;
+}
+
+static void
+parse_l4(struct frame *f, const u8 *p, u32 n)
+{
+  static const u8 sumat[256] = {[1] = 2, [6] = 16, [17] = 6};
+  u32 at = sumat[f->proto];
+  if(at && n >= at + 2)
+    f->l4sum = (u16)be16(p + at);
+  if(f->proto == 1 && n >= 1)
+    f->icmp = p[0];
+  if((f->proto != 6 && f->proto != 17) || n < 4)
+    return;
+  u16 sport = (u16)be16(p), dport = (u16)be16(p + 2);
+  f->flow.lport = f->in ? dport : sport;
+  f->flow.rport = f->in ? sport : dport;
+  u32 head = 8;
+  if(f->proto == 6) {
+    if(n < 20)
+      return;
+    f->seq = be32(p + 4);
+    f->ack = be32(p + 8);
+    f->flags = p[13];
+    head = (u32)(p[12] >> 4) * 4;
+  }
+  if(head <= n) {
+    f->off = (u32)(p - f->data) + head;
+    f->paylen = n - head;
+  }
+}
+
+// Fill a frame's fields; mac is the guest card's.
+void
+frame_parse(struct frame *f, const u8 mac[6])
+{
+  const u8 *p = f->data;
+  u32 n = f->caplen;
+  f->rec = f->kick = NOREC;
+  f->full = n >= 64 || n >= f->len;
+  if(n >= 14) {
+    f->in = memcmp(p + 6, mac, 6) != 0;
+    f->type = (u16)be16(p + 12);
+  }
+  if(f->type == 0x0806 && n >= 42) {
+    u32 spa = be32(p + 28), tpa = be32(p + 38);
+    f->op = (u8)be16(p + 20);
+    f->flow = f->in ? (struct flow){.laddr = tpa, .raddr = spa} : (struct flow){.laddr = spa, .raddr = tpa};
+  }
+  if(f->type == 0x0800 && n >= 34 && p[14] >> 4 == 4) {
+    u32 hl = (p[14] & 15u) * 4, total = be16(p + 16);
+    u32 end = total + 14 < n ? total + 14 : n; // behind it: padding
+    f->ipid = (u16)be16(p + 18);
+    f->proto = p[23];
+    u32 src = be32(p + 26), dst = be32(p + 30);
+    f->flow = f->in ? (struct flow){.laddr = dst, .raddr = src} : (struct flow){.laddr = src, .raddr = dst};
+    if(hl >= 20 && 14 + hl <= end && (be16(p + 20) & 0x1fff) == 0)
+      parse_l4(f, p + 14 + hl, end - 14 - hl);
+  }
+  f->key = match_key(f->len, f->type, f->ipid, f->l4sum, nt_hash(p, n));
+}
+
+void
+capture_add(struct capture *c, i64 w, const u8 *data, u32 caplen, u32 len)
+{
+  c->f = xgrow(c->f, c->n, &c->cap, sizeof *c->f);
+  struct frame *f = &c->f[c->n++];
+  memset(f, 0, sizeof *f);
+  f->w = w;
+  f->caplen = caplen;
+  f->len = len;
+  f->data = memcpy(xmalloc(caplen), data, caplen);
+  c->bytes += caplen;
+}
+
+// Are its stamps in nanoseconds?  libpcap scales them and does not say.
+static bool
+in_ns(const char *path)
+{
+  u8 m[4] = {0};
+  FILE *f = fopen(path, "rb");
+  if(f == 0)
+    return false;
+  size_t n = fread(m, 1, 4, f);
+  fclose(f);
+  return n == 4 && ((m[0] == 0x4d && m[1] == 0x3c) || (m[2] == 0x3c && m[3] == 0x4d));
+}
+
+static int
+read_frames(struct capture *c, pcap_t *p)
+{
+  struct pcap_pkthdr *h;
+  const u_char *data;
+  int rc, back = 0;
+  while((rc = pcap_next_ex(p, &h, &data)) == 1) {
+    if(h->ts.tv_usec < 0 || h->ts.tv_usec >= 1000000000 || h->ts.tv_sec < 0 || h->ts.tv_sec > 1ll << 33)
+      return seterr(EX_BADIN, "%s: frame %u has an impossible time", c->path, c->n + 1);
+    i64 w = (i64)h->ts.tv_sec * 1000000000 + h->ts.tv_usec;
+    back += c->n && w < c->f[c->n - 1].w;
+    if(c->bytes > 512u << 20)
+      return seterr(EX_BADIN, "%s: more than 512 MiB of frames: cut it with editcap", c->path);
+    capture_add(c, w, data, h->caplen, h->len);
+  }
+  if(rc == PCAP_ERROR)
+    c->note = xasprintf("capture ends early: %s", pcap_geterr(p));
+  else if(back)
+    c->note = xasprintf("%d capture stamps go back", back);
+  return 0;
+}
+
+// Read a whole capture.  An empty file is a capture of nothing.
+int
+capture_load(struct capture *c, const char *path)
+{
+  memset(c, 0, sizeof *c);
+  c->path = xstrdup(path);
+  c->q = in_ns(path) ? 1 : 1000;
+  struct stat st;
+  if(stat(path, &st) == 0 && st.st_size == 0) {
+    c->note = xstrdup("the capture is empty");
+    return 0;
+  }
+  char err[PCAP_ERRBUF_SIZE];
+  pcap_t *p = pcap_open_offline_with_tstamp_precision(path, PCAP_TSTAMP_PRECISION_NANO, err);
+  if(p == 0)
+    return seterr(EX_BADIN, "%s: %s", path, err);
+  int rc = 0;
+  if(pcap_datalink(p) != DLT_EN10MB)
+    rc = seterr(EX_BADIN, "%s: not a capture of Ethernet frames", path);
+  else
+    rc = read_frames(c, p);
+  pcap_close(p);
+  if(rc == 0 && c->note && strstr(c->note, "type"))
+    rc = seterr(EX_BADIN, "%s: %s: give trace and capture, not a merged file", path, c->note);
+  return rc;
+}
+
+void
+capture_free(struct capture *c)
+{
+  for(u32 i = 0; i < c->n; i++)
+    free(c->f[i].data);
+  free(c->f);
+  free(c->path);
+  free(c->note);
+  memset(c, 0, sizeof *c);
+}
+
+// SYN,ACK in the order people say them.
+char *
+flags_str(u32 flags)
+{
+  static const struct {
+    u32 bit;
+    const char *name;
+  } tab[] = {{TH_SYN, "SYN"}, {TH_FIN, "FIN"}, {TH_RST, "RST"}, {TH_PSH, "PSH"}, {TH_URG, "URG"}, {TH_ACK, "ACK"}};
+  static char buf[4][32];
+  static u32 turn;
+  char *s = buf[turn++ % 4];
+  *s = 0;
+  for(u32 i = 0; i < 6; i++)
+    if(flags & tab[i].bit) {
+      if(*s)
+        strcat(s, ",");
+      strcat(s, tab[i].name);
+    }
+  return s;
+}

@@ -1,0 +1,289 @@
+// Everything about one boot, loaded and joined: trace, capture, clock, matches.
+//
+// Each command opens a session and reads from it.  Special knowledge of events
+// is by name, looked up in the metadata: rec_is(s, i, "e1000_rx").
+#include <stdlib.h>
+#include <string.h>
+#include "tool.h"
+
+bool
+rec_is(const struct session *s, u32 rec, const char *event)
+{
+  const struct event *e = rec_event(s->b, &s->b->rec[rec]);
+  return e && e->name[0] == event[0] && strcmp(e->name, event) == 0;
+}
+
+u64
+rec_key(const struct session *s, const struct rec *r)
+{
+  return match_key((u32)rec_get(s->b, r, "len"), (u32)rec_get(s->b, r, "type"), (u32)rec_get(s->b, r, "ipid"),
+                   (u32)rec_get(s->b, r, "l4sum"), (u32)rec_get(s->b, r, "hash"));
+}
+
+// The e1000_txkick that follows an e1000_tx, or NOREC.
+u32
+rec_kick(const struct session *s, u32 rec)
+{
+  for(u32 i = rec + 1; i < s->b->nrec && i < rec + 4096; i++)
+    if(rec_is(s, i, "e1000_txkick"))
+      return i;
+  return NOREC;
+}
+
+// Guest stamp to capture time, ns.
+i64
+session_time(const struct session *s, const struct rec *r)
+{
+  return align_mid(&s->al, r->ts);
+}
+
+static void
+find_syncs(struct session *s)
+{
+  u32 cap = 0;
+  s->nsync = 0;
+  for(u32 i = 0; i < s->b->nrec; i++) {
+    const struct rec *r = &s->b->rec[i];
+    u64 tsc, win, hpet, pmt;
+    if(!rec_is(s, i, "clock_sync") || !rec_num(s->b, r, "tsc", &tsc) || !rec_num(s->b, r, "win", &win) ||
+       !rec_num(s->b, r, "hpet", &hpet) || !rec_num(s->b, r, "pmt", &pmt))
+      continue;
+    s->sync = xgrow(s->sync, s->nsync, &cap, sizeof *s->sync);
+    s->sync[s->nsync++] = (struct sync){tsc, (u32)win, (u32)hpet, (u32)pmt, i};
+  }
+}
+
+static void
+add_bracket(struct session *s, u32 *cap, u32 frame, u32 rec, bool upper)
+{
+  s->bracket = xgrow(s->bracket, s->nbracket, cap, sizeof *s->bracket);
+  s->bracket[s->nbracket++] = (struct bracket){s->b->rec[rec].ts, s->cap.f[frame].w, rec, frame, upper};
+}
+
+// What the uniquely matched frames say about the clock.
+static void
+find_brackets(struct session *s)
+{
+  u32 cap = 0;
+  s->nbracket = 0;
+  for(u32 i = 0; i < s->cap.n; i++) {
+    const struct frame *f = &s->cap.f[i];
+    if(!f->unique)
+      continue;
+    add_bracket(s, &cap, i, f->rec, !f->in);
+    if(f->kick != NOREC)
+      add_bracket(s, &cap, i, f->kick, false);
+  }
+}
+
+// The guest card's MAC: from the header, else of the sender with QEMU's prefix.
+static const u8 *
+card_mac(const struct session *s)
+{
+  static const u8 none[6], qemu[3] = {0x52, 0x54, 0x00};
+  if(s->b && memcmp(s->b->h.mac, none, 6))
+    return s->b->h.mac;
+  for(u32 i = 0; i < s->cap.n; i++)
+    if(s->cap.f[i].caplen >= 14 && memcmp(s->cap.f[i].data + 6, qemu, 3) == 0)
+      return s->cap.f[i].data + 6;
+  return none;
+}
+
+static void
+use_boot(struct session *s, u32 no)
+{
+  s->b = &s->trace.boot[no];
+  s->bootno = no;
+  s->nmatch = s->nunique = 0;
+  s->frame_of = xrealloc(s->frame_of, s->b->nrec * sizeof *s->frame_of);
+  for(u32 i = 0; i < s->b->nrec; i++)
+    s->frame_of[i] = NOREC;
+  const u8 *mac = card_mac(s);
+  for(u32 i = 0; i < s->cap.n; i++) {
+    s->cap.f[i].unique = false;
+    frame_parse(&s->cap.f[i], mac);
+  }
+}
+
+// Is anything lost between the last matched neighbours of this place?
+static bool
+loss_near(const struct session *s, u32 from, u32 to)
+{
+  for(u32 i = from; i < to && i < s->b->nrec; i++)
+    if(s->b->rec[i].nlost)
+      return true;
+  return false;
+}
+
+// Name the fate of every frame and driver record that stands alone.
+static void
+count_fates(struct session *s)
+{
+  u32 first = s->cap.n;
+  for(u32 i = s->cap.n; i-- > 0;)
+    if(s->cap.f[i].in && s->cap.f[i].rec != NOREC)
+      first = i;
+  for(u32 i = 0; i < first; i++)
+    s->cap.f[i].before = s->cap.f[i].in;
+  memset(s->count, 0, sizeof s->count);
+  for(u32 i = 0; i < s->cap.n; i++)
+    s->count[frame_fate(s, i)]++;
+  for(u32 i = 0; i < s->b->nrec; i++)
+    if(s->frame_of[i] == NOREC && s->have_cap && (rec_is(s, i, "e1000_rx") || rec_is(s, i, "e1000_tx")))
+      s->count[rec_fate(s, i)]++;
+  s->band = 0;
+  for(u32 i = 0; i < s->cap.n; i++)
+    if(s->cap.f[i].rec != NOREC) {
+      i64 h = align_half(&s->al, s->b->rec[s->cap.f[i].rec].ts);
+      s->band = h > s->band ? h : s->band;
+    }
+  for(u32 i = 0; s->nmatch == 0 && i < s->nsync; i++) {
+    i64 h = align_half(&s->al, s->sync[i].tsc);
+    s->band = h > s->band ? h : s->band;
+  }
+}
+
+enum unmatched
+frame_fate(const struct session *s, u32 frame)
+{
+  const struct frame *f = &s->cap.f[frame];
+  if(f->rec != NOREC || !s->have_trace)
+    return UM_NONE;
+  u32 from = 0, to = s->b->nrec;
+  for(u32 i = frame; i-- > 0;)
+    if(s->cap.f[i].in == f->in && s->cap.f[i].rec != NOREC) {
+      from = s->cap.f[i].rec;
+      break;
+    }
+  for(u32 i = frame + 1; i < s->cap.n; i++)
+    if(s->cap.f[i].in == f->in && s->cap.f[i].rec != NOREC) {
+      to = s->cap.f[i].rec;
+      break;
+    }
+  if(loss_near(s, from, to))
+    return UM_LOST;
+  if(f->before)
+    return UM_BEFORE;
+  return f->in ? UM_NODRIVER : UM_NOEVENT;
+}
+
+enum unmatched
+rec_fate(const struct session *s, u32 rec)
+{
+  if(s->frame_of[rec] != NOREC || !s->have_cap)
+    return UM_NONE;
+  if(s->cap.note && strstr(s->cap.note, "ends early") && s->cap.n && align_lo(&s->al, s->b->rec[rec].ts) > s->cap.f[s->cap.n - 1].w)
+    return UM_ENDS;
+  return rec_is(s, rec, "e1000_tx") ? UM_NOWIRE : UM_NOFRAME;
+}
+
+const char *
+fate_text(enum unmatched u)
+{
+  static const char *const text[] = {
+    [UM_NONE] = "matched",
+    [UM_BEFORE] = "came before the driver listened",
+    [UM_NODRIVER] = "never reached the driver",
+    [UM_LOST] = "events lost here",
+    [UM_NOEVENT] = "no e1000_tx event",
+    [UM_NOWIRE] = "never reached the wire",
+    [UM_NOFRAME] = "not in the capture",
+    [UM_ENDS] = "capture ends before",
+  };
+  return text[u];
+}
+
+// Match and align the boot whose frames fit best, the last one if none does.
+int
+session_join(struct session *s)
+{
+  u32 best = s->trace.nboot - 1, most = 0;
+  for(u32 i = s->trace.nboot; s->have_cap && s->trace.nboot > 1 && i-- > 0;) {
+    use_boot(s, i);
+    u32 n = match_unique(s);
+    if(n > most) {
+      most = n;
+      best = i;
+    }
+  }
+  use_boot(s, best);
+  match_unique(s);
+  find_syncs(s);
+  find_brackets(s);
+  int rc = align_solve(&s->al, s->sync, s->nsync, s->bracket, s->nbracket, s->cap.q ? s->cap.q : 1000, s->b->h.tsc_khz, s->b->h.tsc);
+  if(rc < 0)
+    return rc;
+  match_rest(s);
+  count_fates(s);
+  return 0;
+}
+
+// Load what the operands name and join it.  0 or -exit code.
+int
+session_open(struct session *s, int n, char **operand)
+{
+  memset(s, 0, sizeof *s);
+  int rc = input_find(&s->in, n, operand);
+  if(rc < 0)
+    return rc;
+  const char *trace = s->in.trace ? s->in.trace : s->in.ram;
+  if(trace && (rc = trace_load(&s->trace, trace)) < 0)
+    return rc;
+  if(s->in.capture && (rc = capture_load(&s->cap, s->in.capture)) < 0)
+    return rc;
+  if(s->in.elf)
+    symbols_load(s->in.elf);
+  s->have_trace = trace != 0;
+  s->have_cap = s->in.capture != 0;
+  if(s->have_trace)
+    return session_join(s);
+  s->trace.boot = xmalloc(sizeof *s->trace.boot); // wire only: a boot without records
+  s->trace.nboot = 1;
+  meta_parse(&s->trace.boot[0].meta, "nettrace-metadata 1\nend\n", 24, "");
+  use_boot(s, 0);
+  align_solve(&s->al, 0, 0, 0, 0, s->cap.q, 0, 0);
+  return 0;
+}
+
+void
+session_close(struct session *s)
+{
+  trace_free(&s->trace);
+  capture_free(&s->cap);
+  align_free(&s->al);
+  free(s->sync);
+  free(s->bracket);
+  free(s->frame_of);
+  free(s->item);
+}
+
+// The line that ends every command's stderr.
+void
+session_summary(const struct session *s, FILE *to)
+{
+  static const char *const how[] = {"none", "guest time", "frames only", "anchored", "identity"};
+  if(!s->have_trace) {
+    fprintf(to, "%u frames, no trace: wire only\n", s->cap.n);
+    return;
+  }
+  fprintf(to, "%u events, ", s->b->nrec);
+  if(s->have_cap) {
+    fprintf(to, "%u frames: %u matched", s->cap.n, s->nmatch);
+    for(int u = UM_BEFORE; u < UM_MAX; u++)
+      if(s->count[u])
+        fprintf(to, ", %u %s", s->count[u], fate_text((enum unmatched)u));
+  } else
+    fputs("no capture", to);
+  fprintf(to, "; clock %s", how[s->al.method]);
+  if(s->al.method >= CLK_FRAMES)
+    fprintf(to, " ±%s µs", us_str(s->band));
+  fprintf(to, "; %llu events lost\n", s->b->lost + s->b->discarded);
+  if(s->al.note)
+    fprintf(to, "note: %s\n", s->al.note);
+  if(s->cap.note)
+    fprintf(to, "note: %s\n", s->cap.note);
+  if(s->trace.note)
+    fprintf(to, "note: %s\n", s->trace.note);
+  if(s->trace.nboot > 1)
+    fprintf(to, "note: %u boots in this trace: shown is number %u\n", s->trace.nboot, s->bootno + 1);
+}

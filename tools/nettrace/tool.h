@@ -1,0 +1,472 @@
+// The host tool's own declarations: one block per file, in the order data flows.
+//
+// input finds files, ring and pcapin read them, meta and decode give records a
+// meaning, match joins records with captured frames, align puts both on one
+// clock, timeline orders them; ladder, merge, dump, info, check, why print.
+//
+// No function here exits.  Those that can fail return a negative exit code
+// (-3 unreadable, -4 contradiction) after seterr(); main.c prints the text.
+// Memory is taken with xmalloc() and given back when the process ends, except
+// by the readers that tests call in a loop (trace_free, capture_free, ...).
+#ifndef NETTRACE_TOOL_H
+#define NETTRACE_TOOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include "../../kernel/uapi/nettrace.h" // by path: that folder also has a fcntl.h, so it must not be on the -I list
+
+typedef long long i64;
+typedef __int128 i128;
+
+enum {
+  EX_OK = 0,
+  EX_FOUND = 1,    // check found something, wait timed out
+  EX_BADUSE = 2,   // usage
+  EX_BADIN = 3,    // unreadable or corrupt input, or cannot write
+  EX_CONFLICT = 4, // clocks contradict each other
+};
+
+// out.c: messages, escaping, output files
+extern char errtext[512];
+int seterr(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void *xmalloc(size_t n);
+void *xrealloc(void *p, size_t n);
+void *xgrow(void *p, u32 n, u32 *cap, size_t each);
+char *xstrdup(const char *s);
+char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+size_t esc_text(char *to, size_t max, const u8 *s, size_t n);
+void put_json(FILE *f, const char *s, size_t n);
+char *ip_str(u32 ip);
+char *mac_str(const u8 *mac);
+char *us_str(i64 ns);
+
+// One output file: written under a temporary name, renamed when complete.
+struct out {
+  FILE *f;
+  char *path; // 0 = standard output
+  char *tmp;
+};
+int out_open(struct out *o, const char *path);
+int out_close(struct out *o, bool keep);
+
+// meta.c: the description that travels with the data
+enum ftype {
+  T_U8,
+  T_U16,
+  T_U32,
+  T_U64,
+  T_S16,
+  T_S32,
+  T_MAC6,
+  T_NAME16,
+  T_TEXT,
+  T_BYTES
+};
+enum funit {
+  U_NUM,
+  U_BYTE,
+  U_PORT,
+  U_IPV4,
+  U_MAC,
+  U_US,
+  U_MS,
+  U_TSC,
+  U_PID,
+  U_ID,
+  U_HEX,
+  U_ADDR,
+  U_TEXT,
+  U_SET,
+  U_OTHER
+};
+enum stage {
+  ST_WIRE,
+  ST_DRIVER,
+  ST_NETIF,
+  ST_STACK,
+  ST_SOCKET,
+  ST_SYSCALL,
+  ST_CPU,
+  ST_META,
+  ST_MEM,
+  ST_OTHER
+};
+extern const char *const stage_name[];
+
+#define MAXEVENTS 4096
+#define MAXFIELDS 32
+
+struct nameval {
+  u32 val;
+  const char *name, *doc;
+};
+// A set of named values, or of bits that may be combined.
+struct nameset {
+  const char *name;
+  bool bits;
+  u32 n, cap;
+  struct nameval *v;
+};
+struct field {
+  u8 type, unit;
+  u16 off, size; // place in the payload; size 0 = to the end
+  const char *name, *unitname, *doc;
+  const struct nameset *set;
+};
+struct event {
+  u16 id, nfield;
+  u8 stage;
+  const char *name, *stagename, *doc;
+  struct field f[MAXFIELDS];
+};
+// One per boot; strings point into text.
+struct meta {
+  char *text, *raw; // split in place; as it was read
+  u32 len, hash;
+  u32 nev, nset, setcap;
+  struct event **ev; // by id, MAXEVENTS of them
+  struct nameset **set;
+};
+int meta_parse(struct meta *m, const char *text, u32 len, const char *file);
+void meta_free(struct meta *m);
+u32 fnv1a(const void *p, size_t n);
+struct event *meta_event(const struct meta *m, const char *name);
+const struct field *event_field(const struct event *e, const char *name);
+const char *set_name(const struct nameset *s, u32 val);
+
+// input.c, tracefile.c, ring.c: from files to records
+// One record, or (slot == NOSLOT) a stretch that was lost.
+struct rec {
+  u64 ts;
+  u32 slot;  // index of its head slot in boot.slot
+  u32 nlost; // slots lost here
+  u32 seq;
+  u8 cpu;
+  bool discard; // lost by the writer, who had no room
+};
+#define NOSLOT 0xffffffffu
+
+// One per boot found in a trace.
+struct boot {
+  struct nt_header h;
+  struct meta meta;
+  struct nt_slot *slot;
+  u32 nslot, slotcap;
+  struct rec *rec; // in final order
+  u32 nrec, reccap;
+  u64 lost, discarded;
+  u32 unknown, backwards, orphans; // ids without description, stamps going back, stray continuations
+};
+struct trace {
+  char *path;
+  bool ram, live;
+  u32 nboot;
+  struct boot *boot;
+  char *note; // what was ignored, or 0
+};
+int trace_load(struct trace *t, const char *path);
+int trace_parse(struct trace *t, const u8 *p, size_t len, const char *path);
+void trace_free(struct trace *t);
+void boot_begin(struct boot *b);
+void boot_add(struct boot *b, const struct nt_slot *s, u32 n);
+void boot_lost(struct boot *b, u8 cpu, u32 n, u32 seq);
+int boot_finish(struct boot *b);
+int header_check(const struct nt_header *h, const char *path, u64 at);
+bool boot_complain(struct trace *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+// A run's RAM, mapped.  One per open RAM file.
+struct ram {
+  char *path;
+  int fd;
+  u8 *p;
+  u64 len;
+  u32 pa; // of the ring page
+  struct nt_header h;
+};
+// A reader's place in one ring.
+struct cursor {
+  u32 cur;
+  u64 delivered, lost;
+};
+int ram_open(struct ram *r, const char *path);
+int ram_find(struct ram *r);
+void ram_close(struct ram *r);
+int ram_meta(struct ram *r, struct meta *m);
+u64 ram_now(const struct ram *r);
+struct nt_cpu ram_cpu(const struct ram *r, u32 cpu);
+u32 ram_start(const struct ram *r, u32 cpu);
+u32 ram_count(const struct ram *r, u32 cpu, u32 id);
+int ram_next(const struct ram *r, u32 cpu, struct cursor *c, struct nt_slot out[NT_MAXNSL]);
+int ram_load(struct trace *t, const char *path);
+
+// What the command line named, found by content.
+struct input {
+  char *dir, *trace, *capture, *ram, *elf;
+};
+int input_find(struct input *in, int n, char **operand);
+enum filekind {
+  F_NONE,
+  F_TRACE,
+  F_RAM,
+  F_PCAP,
+  F_DIR,
+  F_BAD
+};
+enum filekind file_kind(const char *path);
+
+// decode.c: fields by name
+struct symbols;
+int symbols_load(const char *elf);
+char *symbol_str(u32 addr);
+const struct event *rec_event(const struct boot *b, const struct rec *r);
+const u8 *rec_payload(const struct boot *b, const struct rec *r, u8 buf[192], u32 *len);
+const struct nt_slot *rec_slot(const struct boot *b, const struct rec *r);
+bool rec_num(const struct boot *b, const struct rec *r, const char *name, u64 *val);
+u64 rec_get(const struct boot *b, const struct rec *r, const char *name);
+const char *rec_named(const struct boot *b, const struct rec *r, const char *name);
+size_t field_str(char *to, size_t max, const struct field *f, const u8 *p, u32 len);
+void field_json(FILE *out, const struct field *f, const u8 *p, u32 len);
+bool field_parse(const struct field *f, const char *text, u64 *val);
+u64 field_num(const struct field *f, const u8 *p);
+const char *ctx_name(u32 ctx);
+
+// A connection's four numbers, as the guest sees them.
+struct flow {
+  u32 laddr, raddr;
+  u16 lport, rport;
+};
+bool rec_flow(const struct boot *b, const struct rec *r, struct flow *f);
+bool flow_same(const struct flow *a, const struct flow *b);
+bool flow_parse(const char *text, struct flow *f);
+
+// pcapin.c: captures
+struct frame {
+  i64 w; // stamp in ns: sent in [w, w + capture.q)
+  u32 caplen, len;
+  u8 *data;
+  u32 rec;             // index of the e1000_rx or e1000_tx it was matched with, or NOREC
+  u32 kick;            // of the e1000_txkick after that e1000_tx, or NOREC
+  u64 key;             // from length, type, IP id, checksum and the first 64 bytes
+  bool in;             // towards the guest
+  bool full;           // key computed from enough bytes
+  bool unique, before; // its match bounds the clock; came before the driver listened
+  u16 type, ipid, l4sum, flags;
+  u8 proto, op;     // IP protocol; ARP operation
+  struct flow flow; // l = guest's side; ARP: protocol addresses
+  u32 seq, ack, off, paylen;
+  u8 icmp;
+};
+#define NOREC 0xffffffffu
+struct capture {
+  char *path;
+  u32 n, cap;
+  struct frame *f;
+  u32 q; // ns per stamp
+  u64 bytes;
+  char *note;
+};
+enum {
+  TH_FIN = 1,
+  TH_SYN = 2,
+  TH_RST = 4,
+  TH_PSH = 8,
+  TH_ACK = 16,
+  TH_URG = 32
+};
+int capture_load(struct capture *c, const char *path);
+void capture_free(struct capture *c);
+void capture_add(struct capture *c, i64 w, const u8 *data, u32 caplen, u32 len);
+void frame_parse(struct frame *f, const u8 mac[6]);
+char *flags_str(u32 flags);
+u64 match_key(u32 len, u32 type, u32 ipid, u32 l4sum, u32 hash);
+
+// align.c: W(g) = V(g) + K, all integers
+struct sync {
+  u64 tsc;
+  u32 win, hpet, pmt;
+  u32 rec;
+};
+// The event at g was before (upper: W(g) <= w + q - 1) or after (w <= W(g)) the frame.
+struct bracket {
+  u64 g;
+  i64 w;
+  u32 rec, frame;
+  bool upper;
+};
+// A line through two constraints: V(g) = v0 + dv * (g - g0) / dg.
+struct line {
+  i64 g0, v0, dg, dv;
+};
+// A stretch of syncs that one set of lines fits.
+struct segment {
+  i64 from, to; // guest stamps relative to align.base
+  u32 nline;
+  struct line *line;
+};
+enum method {
+  CLK_NONE,
+  CLK_GUEST,
+  CLK_FRAMES,
+  CLK_ANCHORED,
+  CLK_IDENTITY
+};
+struct align {
+  enum method method;
+  u64 base; // guest stamps are kept relative to this
+  u32 khz;
+  u32 nseg;
+  struct segment *seg;
+  i64 klo, khi;       // K used
+  bool pm, fr;        // which measurements there were
+  i64 pmlo, pmhi;     // K by the PM timer
+  i64 frlo, frhi;     // K by frames
+  u32 frlo_i, frhi_i; // the brackets that give them
+  i64 shift;          // whole seconds or PM timer periods added to pmlo, pmhi
+  u32 nsync, nbracket;
+  char *note;
+};
+int align_solve(struct align *a, const struct sync *s, u32 ns, const struct bracket *b, u32 nb, u32 q, u32 khz, u64 base);
+void align_free(struct align *a);
+i64 align_lo(const struct align *a, u64 g);
+i64 align_hi(const struct align *a, u64 g);
+i64 align_mid(const struct align *a, u64 g);
+i64 align_half(const struct align *a, u64 g);
+
+// match.c: records and frames, both directions
+struct session;
+u32 match_unique(struct session *s);
+void match_rest(struct session *s);
+
+// session.c: everything about one boot, loaded and joined
+// Why a frame or an e1000_rx, e1000_tx stands alone.
+enum unmatched {
+  UM_NONE,
+  UM_BEFORE,   // frame in: came before the driver listened
+  UM_NODRIVER, // frame in: never reached the driver
+  UM_LOST,     // its counterpart may be among the records lost here
+  UM_NOEVENT,  // frame out: no e1000_tx
+  UM_NOWIRE,   // e1000_tx: never reached the wire
+  UM_NOFRAME,  // e1000_rx: not in the capture
+  UM_ENDS,     // record: the capture ends before
+  UM_MAX,
+};
+struct item { // one row of the timeline
+  u32 idx;    // record or frame
+  bool frame;
+  bool crossed; // a frame whose bounds cross
+  i64 w;        // monotone time, ns
+};
+struct session {
+  struct input in;
+  struct trace trace;
+  struct capture cap;
+  struct boot *b; // the boot the capture belongs to, or the last
+  u32 bootno;
+  bool have_trace, have_cap;
+  struct align al;
+  struct sync *sync;
+  u32 nsync;
+  struct bracket *bracket;
+  u32 nbracket;
+  u32 *frame_of;       // record -> frame, or NOREC
+  i64 band;            // largest half-width at a matched frame, ns
+  u32 nmatch, nunique; // frames matched, of these bounding the clock
+  u32 count[UM_MAX];   // unmatched frames and records by fate
+  u32 crossed;
+  struct item *item;
+  u32 nitem;
+};
+int session_open(struct session *s, int n, char **operand);
+int session_join(struct session *s);
+void session_close(struct session *s);
+i64 session_time(const struct session *s, const struct rec *r);
+enum unmatched frame_fate(const struct session *s, u32 frame);
+enum unmatched rec_fate(const struct session *s, u32 rec);
+bool rec_is(const struct session *s, u32 rec, const char *event);
+u64 rec_key(const struct session *s, const struct rec *r);
+u32 rec_kick(const struct session *s, u32 rec);
+const char *fate_text(enum unmatched u);
+void session_summary(const struct session *s, FILE *to);
+
+// timeline.c: rows in causal order, and which of them to show
+struct opts {
+  const char *flow, *packets, *only, *layer, *from, *to, *out, *noreason, *dir;
+  bool ascii, json, quiet, all, wireonly, nocomments, strict;
+  int color; // 0 auto, 1 always, 2 never
+  bool handshake, ends, sandwich;
+  i64 width, max_lost, max_unmatched, max_band; // -1 = not asked; width 0 = the terminal's
+  const char *conds[16];
+  int ncond;
+  i64 timeout, pid; // seconds; 0 = none
+  int argc;
+  char **argv, **rest; // operands; what follows --, or 0
+};
+// Which rows a command shows, and why these.
+struct selection {
+  u8 *show; // per item
+  bool have_flow;
+  struct flow flow;
+  u32 nflow;        // TCP connections in the run
+  u32 pid[8], npid; // the processes that serve it
+  bool pids_known;
+};
+// A set of 32-bit numbers, 0 not among them.
+struct idset {
+  u32 *v, cap, n;
+};
+void idset_add(struct idset *s, u32 id);
+bool idset_has(const struct idset *s, u32 id);
+void timeline_build(struct session *s);
+int timeline_select(struct session *s, const struct opts *o, bool pick_flow, struct selection *sel);
+u32 item_pkt(const struct session *s, const struct item *it);
+bool listed(const char *list, const char *name);
+
+// flow.c: choosing one connection and everything that belongs to it
+int flow_select(struct session *s, const struct opts *o, bool pick, struct selection *sel);
+bool frame_is_tcp(const struct frame *f);
+
+// label.c: what a row says
+enum lane {
+  L_PEER,
+  L_WIRE,
+  L_DRIVER,
+  L_NETIF,
+  L_STACK,
+  L_SOCKET,
+  L_PROCESS,
+  NLANE
+};
+// Where each side of a connection began to count.
+struct isn {
+  struct flow flow;
+  u32 lisn, risn;
+  bool lknown, rknown;
+};
+struct labels {
+  struct isn *isn;
+  u32 nisn, isncap;
+  u16 lastcall[65536]; // by pid: system call it is in, + 1
+};
+void label_learn(struct labels *t, const struct session *s, const struct item *it);
+void label_frame(char *to, size_t max, const struct frame *f, struct labels *t);
+void label_payload(char *to, size_t max, const struct frame *f);
+void label_rec(char *to, size_t max, const struct session *s, const struct rec *r, struct labels *t);
+enum lane rec_lane(const struct session *s, const struct rec *r);
+void state_str(char *to, size_t max, const char *name);
+
+// The commands
+int cmd_ladder(struct opts *o);
+int cmd_merge(struct opts *o);
+int cmd_info(struct opts *o);
+int cmd_dump(struct opts *o);
+int cmd_save(struct opts *o);
+int cmd_check(struct opts *o);
+int cmd_why(struct opts *o);
+int cmd_wait(struct opts *o);
+int cmd_console(struct opts *o);
+int cmd_monitor(struct opts *o);
+int cmd_wireshark(struct opts *o);
+int merge_write(struct session *s, const struct opts *o, FILE *f);
+
+#endif

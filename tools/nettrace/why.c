@@ -1,0 +1,139 @@
+// why N: the journey of one packet, every event, and the gaps that add up.
+#include <stdlib.h>
+#include <string.h>
+#include "tool.h"
+
+// The packet's rows: its frame and its records.
+static u32 *
+rows_of(const struct session *s, u32 pkt, u32 *n)
+{
+  u32 *v = xmalloc((s->nitem + 1) * sizeof *v);
+  *n = 0;
+  for(u32 i = 0; i < s->nitem; i++)
+    if(item_pkt(s, &s->item[i]) == pkt)
+      v[(*n)++] = i;
+  return v;
+}
+
+static void
+print_rows(const struct session *s, const u32 *v, u32 n, FILE *f)
+{
+  static struct labels labels;
+  i64 sum = 0;
+  for(u32 i = 0, k = 0; k < n && i < s->nitem; i++) {
+    const struct item *it = &s->item[i];
+    label_learn(&labels, s, it);
+    if(i != v[k])
+      continue;
+    char label[1200], more[400] = "";
+    i64 gap = k ? it->w - s->item[v[k - 1]].w : 0;
+    sum += gap;
+    if(it->frame) {
+      label_frame(label, sizeof label, &s->cap.f[it->idx], &labels);
+      label_payload(more, sizeof more, &s->cap.f[it->idx]);
+    } else
+      label_rec(label, sizeof label, s, &s->b->rec[it->idx], &labels);
+    const struct event *e = it->frame ? 0 : rec_event(s->b, &s->b->rec[it->idx]);
+    fprintf(f, "%10s %9s  %-8s %-13s %s%s%s\n", us_str(it->w - s->item[v[0]].w), us_str(gap), it->frame ? "WIRE" : e ? e->stagename
+                                                                                                                     : "?",
+            it->frame ? "frame" : e ? e->name
+                                    : "event",
+            label, *more ? "  " : "", more);
+    k++;
+  }
+  fprintf(f, "%10s %9s  sum of the gaps\n", us_str(s->item[v[n - 1]].w - s->item[v[0]].w), us_str(sum));
+}
+
+// Packets it comes from, and packets that come from it.
+static void
+print_links(const struct session *s, u32 pkt, FILE *f)
+{
+  for(u32 i = 0; i < s->b->nrec; i++) {
+    if(!rec_is(s, i, "pkt_link"))
+      continue;
+    const struct rec *r = &s->b->rec[i];
+    const char *kind = rec_named(s->b, r, "kind");
+    u32 child = rec_slot(s->b, r)->pkt, parent = (u32)rec_get(s->b, r, "parent");
+    if(child == pkt)
+      fprintf(f, "is %s of #%u\n", kind ? kind : "linked", parent);
+    if(parent == pkt)
+      fprintf(f, "#%u is %s of it\n", child, kind ? kind : "linked");
+  }
+}
+
+static void
+print_bytes(const struct frame *f, FILE *out)
+{
+  for(u32 i = 0; i < f->caplen; i += 16) {
+    char text[80];
+    fprintf(out, "  %04x ", i);
+    for(u32 k = i; k < i + 16; k++)
+      if(k < f->caplen)
+        fprintf(out, " %02x", f->data[k]);
+      else
+        fputs("   ", out);
+    u32 n = 0;
+    for(u32 k = i; k < i + 16 && k < f->caplen; k++)
+      text[n++] = f->data[k] >= 0x20 && f->data[k] < 0x7f ? (char)f->data[k] : '.';
+    fprintf(out, "  %.*s\n", (int)n, text);
+  }
+}
+
+// N, #N, or +K: the K-th packet of the connection that ladder shows.
+static int
+which_packet(struct session *s, const struct opts *o, const char *arg, u32 *pkt)
+{
+  char *end;
+  const char *p = arg + (*arg == '#' || *arg == '+');
+  unsigned long n = strtoul(p, &end, 10);
+  if(*p == 0 || *end || n == 0 || n > 0xfffffffful)
+    return seterr(EX_BADUSE, "%s: not a packet: N, #N or +K", arg);
+  *pkt = (u32)n;
+  if(*arg != '+')
+    return 0;
+  struct selection sel;
+  struct idset seen = {0};
+  int rc = timeline_select(s, o, true, &sel);
+  for(u32 i = 0; rc == 0 && i < s->nitem; i++) {
+    u32 id = sel.show[i] ? item_pkt(s, &s->item[i]) : 0;
+    if(id == 0 || idset_has(&seen, id))
+      continue;
+    idset_add(&seen, id);
+    if(seen.n == n) {
+      *pkt = id;
+      return 0;
+    }
+  }
+  return rc ? rc : seterr(EX_BADUSE, "%s: the selection has %u packets", arg, seen.n);
+}
+
+int
+cmd_why(struct opts *o)
+{
+  struct session s;
+  struct out out;
+  u32 pkt, n;
+  if(o->argc < 1)
+    return seterr(EX_BADUSE, "which packet? N as printed, #N, or +K");
+  int rc = session_open(&s, o->argc - 1, o->argv + 1);
+  if(rc < 0)
+    return rc;
+  timeline_build(&s);
+  if((rc = which_packet(&s, o, o->argv[0], &pkt)) < 0)
+    return rc;
+  u32 *v = rows_of(&s, pkt, &n);
+  if(n == 0)
+    return seterr(EX_FOUND, "no packet #%u in this run", pkt);
+  if((rc = out_open(&out, o->out)) < 0)
+    return rc;
+  fprintf(out.f, "packet #%u\n   time µs      Δ µs\n", pkt);
+  print_rows(&s, v, n, out.f);
+  print_links(&s, pkt, out.f);
+  for(u32 i = 0; i < n; i++)
+    if(s.item[v[i]].frame)
+      print_bytes(&s.cap.f[s.item[v[i]].idx], out.f);
+  rc = out_close(&out, true);
+  if(!o->quiet)
+    session_summary(&s, stderr);
+  return rc;
+}
