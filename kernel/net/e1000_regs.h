@@ -60,11 +60,11 @@
 #define ICR_RXT0   0x00000080 // frame received
 
 struct rx_desc {
-  u64 addr;   // physical, of a 2048-byte buffer
-  u16 len;    // bytes written, without FCS (RCTL_SECRC)
-  u16 csum;   //
-  u8 status;  // RXD_...
-  u8 errors;  // 0 = none
+  u64 addr;    // physical, of a 2048-byte buffer
+  u16 len;     // bytes written, without FCS (RCTL_SECRC)
+  u16 csum;    //
+  u8 status;   // RXD_...
+  u8 errors;   // 0 = none
   u16 special; //
 } __attribute__((packed));
 _Static_assert(sizeof(struct rx_desc) == 16, "legacy descriptor");

@@ -1,0 +1,423 @@
+// netlock and netd: who may be in the stack, and the thread that drives it.
+//
+// lwIP has no threads and no locks of its own.  Whoever calls it holds netlock: a
+// system call for as long as it queues or takes data, netd for one round of frames and
+// timers.  netd sleeps until the card interrupts, a timer is due, or somebody leaves
+// work for it (a looped packet, an earlier timer, a request for figures).
+// Lock order: netlock, then netd_lock, then the process table's.
+#include "uapi/types.h"
+#include "defs.h"
+#include "mmu.h"
+#include "proc.h"
+#include "sleeplock.h"
+#include "trace/trace.h"
+#include "net/net.h"
+#include "net/sock.h"
+#include "net/lwiphooks.h"
+#include "lwip/dhcp.h"
+#include "lwip/dns.h"
+#include "lwip/etharp.h"
+#include "lwip/init.h"
+#include "lwip/memp.h"
+#include "lwip/netif.h"
+#include "lwip/priv/tcp_priv.h"
+#include "lwip/stats.h"
+#include "lwip/sys.h"
+#include "lwip/timeouts.h"
+#include "stdlib.h"
+
+#define RX_BUDGET   64   // frames per round and card
+#define FALLBACK_MS 5000 // without a lease that long: the fallback address
+#define FALLBACK    "10.0.2.15/24,10.0.2.2,10.0.2.3"
+#define NO_TIMER    0xffffffff
+
+unsigned net_tcp_msl = 60000; // ms; boot option msl=
+
+static struct sleeplock netlock;
+static int running;   // netd exists: from now on the stack needs netlock
+static u32 netd_due;  // [netlock] when netd will wake by itself, ms; valid while it sleeps
+static int netd_naps; // [netlock] it sleeps, or is about to
+
+static struct spinlock netd_lock; // guards the next one
+static int netd_work;             // netd has been told to look
+static volatile int snap_wanted;  // figures were asked for; a word, set and cleared whole
+
+static struct netif *en[NNIC];
+
+// ---- time and the lock --------------------------------------------------
+
+u32_t
+sys_now(void)
+{
+  u64 t = now_ns();
+  div64(&t, 1000000);
+  return (u32)t;
+}
+
+u32
+net_us(void)
+{
+  u64 t = now_ns();
+  div64(&t, 1000);
+  return (u32)t;
+}
+
+void
+net_check(void)
+{
+  if(running && !holdingsleep(&netlock))
+    panic("net: netlock is not held");
+}
+
+void
+net_lock(void)
+{
+  acquiresleep(&netlock);
+  watch_enter(TCP_WHY_API);
+}
+
+static int
+loop_waits(void)
+{
+  struct netif *netif;
+  NETIF_FOREACH(netif)
+  if(netif->loop_first)
+    return 1;
+  return 0;
+}
+
+// Before a system call gives up netlock: has it left something for netd to do
+// earlier than netd would wake by itself?
+static void
+tell_netd(void)
+{
+  u32 ms = sys_timeouts_sleeptime();
+  int early = ms != NO_TIMER && (int)(sys_now() + ms - netd_due) < 0;
+  if(netd_naps && (early || loop_waits())) {
+    netd_naps = 0;
+    netd_wake();
+  }
+}
+
+void
+net_unlock(void)
+{
+  tell_netd();
+  releasesleep(&netlock);
+}
+
+// Release netlock and sleep on chan as one step, take it again.
+// 0 woken, 1 it is ns since boot, -1 the process is being killed.
+// Look at every pcb again afterwards.
+int
+net_sleep(void *chan, u64 ns, u8 why)
+{
+  tell_netd();
+  int r = waitsleep(&netlock, chan, ns, why);
+  watch_enter(TCP_WHY_API);
+  return r;
+}
+
+// Make netd look.  Any context, any lock but the process table's.
+void
+netd_wake(void)
+{
+  acquire(&netd_lock);
+  netd_work = 1;
+  wakeup(&netd_work);
+  release(&netd_lock);
+}
+
+// ---- netd ---------------------------------------------------------------
+
+static u16
+arp_entries(void)
+{
+  ip4_addr_t *ip;
+  struct netif *netif;
+  struct eth_addr *mac;
+  u16 n = 0;
+  for(u32 i = 0; i < ARP_TABLE_SIZE; i++)
+    n += etharp_get_entry(i, &ip, &netif, &mac);
+  return n;
+}
+
+static void
+mem_stat(void)
+{
+  static u16 pbuf_max;
+  const struct stats_mem *pool = lwip_stats.memp[MEMP_PBUF_POOL], *seg = lwip_stats.memp[MEMP_TCP_SEG];
+  const struct stats_mem *pcb = lwip_stats.memp[MEMP_TCP_PCB];
+  u16 pbufs = pool->used + e1000_rxheld(), tw = 0;
+  if(pbufs > pbuf_max)
+    pbuf_max = pbufs;
+  for(struct tcp_pcb *p = tcp_tw_pcbs; p; p = p->next)
+    tw++;
+  TRACE(mem_stat, .pkt = 0, .sock = 0, .pbuf = pbufs, .pbuf_max = pbuf_max, .seg = seg->used, .seg_max = seg->max,
+        .pcb = pcb->used, .pcb_max = pcb->max, .tw = tw, .arp = arp_entries(),
+        .heap = lwip_stats.mem.used, .heap_max = lwip_stats.mem.max, .pages = kfree_pages());
+}
+
+// Asked for through /dev/nettrace, which knows nothing of the network.
+static void
+ask_snap(void)
+{
+  snap_wanted = 1;
+  netd_wake();
+}
+
+static void
+figures(void)
+{
+  static u32 last;
+  int all = snap_wanted;
+  if(!all && sys_now() - last < 1000)
+    return;
+  last = sys_now();
+  snap_wanted = 0;
+  clock_sync();
+  for(int i = 0; i < e1000_count; i++)
+    e1000_stat(i);
+  mem_stat();
+  if(!all)
+    return;
+  sock_snap();
+  proc_snap();
+}
+
+// Follow the links; lwIP asks for its lease again when one comes up.
+static void
+net_link(void)
+{
+  for(int i = 0; i < e1000_count; i++) {
+    int up = e1000_link(i);
+    if(up && !netif_is_link_up(en[i]))
+      netif_set_link_up(en[i]);
+    else if(!up && netif_is_link_up(en[i]))
+      netif_set_link_down(en[i]);
+  }
+}
+
+// One pass over everything.  Returns 1 if there is more to do at once.
+static int
+netd_round(void)
+{
+  int more = 0;
+  for(int i = 0; i < e1000_count; i++) {
+    more |= e1000_rx(i, RX_BUDGET) == RX_BUDGET; // e1000_rx -> ethif_rx -> lwIP
+    if(e1000_txdone(i))
+      tcp_txnow(); // the ring was full: send what waits
+  }
+  netif_poll_all(); // loopback
+  pkt_settle(input.pkt);
+  if(sys_timeouts_sleeptime() == 0) {
+    watch_enter(TCP_WHY_TIMER);
+    sys_check_timeouts();
+    watch_all();
+  }
+  net_link();
+  figures();
+  return more || loop_waits();
+}
+
+// Unmask, then look at the rings once more: what came between would not
+// interrupt any more.
+static int
+netd_unmask(void)
+{
+  int pending = 0;
+  for(int i = 0; i < e1000_count; i++) {
+    e1000_unmask(i);
+    pending |= e1000_pending(i);
+  }
+  return pending;
+}
+
+static void
+netd(void *arg)
+{
+  (void)arg;
+  for(;;) {
+    acquiresleep(&netlock);
+    netd_naps = 0;
+    int more = netd_round() || netd_unmask();
+    u32 ms = sys_timeouts_sleeptime();
+    netd_due = sys_now() + ms;
+    netd_naps = !more;
+    releasesleep(&netlock);
+    u64 until = ms == NO_TIMER ? ~0ull : now_ns() + (u64)ms * 1000000;
+    acquire(&netd_lock);
+    if(!more && !netd_work)
+      sleep_until(&netd_work, &netd_lock, until);
+    netd_work = 0;
+    release(&netd_lock);
+  }
+}
+
+// ---- addresses ----------------------------------------------------------
+
+// A configured address; all in network order.
+struct netconf {
+  ip4_addr_t ip, mask, gw;
+  ip_addr_t dns;
+};
+
+// Read a decimal number up to max.  0 unless there is one.
+static int
+number(const char **s, u32 max, u32 *v)
+{
+  const char *p = *s;
+  for(*v = 0; *p >= '0' && *p <= '9'; p++)
+    if((*v = *v * 10 + *p - '0') > max)
+      return 0;
+  int ok = p != *s;
+  *s = p;
+  return ok;
+}
+
+static int
+address(const char **s, u32 *addr)
+{
+  u32 a = 0;
+  for(int i = 0; i < 4; i++) {
+    u32 b;
+    if((i > 0 && *(*s)++ != '.') || !number(s, 255, &b))
+      return 0;
+    a = a << 8 | b;
+  }
+  *addr = htonl(a);
+  return 1;
+}
+
+// A.B.C.D/n[,gw[,dns]]
+static int
+parse_conf(const char *s, struct netconf *c)
+{
+  u32 bits;
+  *c = (struct netconf){0};
+  if(!address(&s, &c->ip.addr) || *s++ != '/' || !number(&s, 32, &bits))
+    return 0;
+  c->mask.addr = bits ? htonl(~0u << (32 - bits)) : 0;
+  if(*s == ',' && (s++, !address(&s, &c->gw.addr)))
+    return 0;
+  if(*s == ',' && (s++, !address(&s, &c->dns.addr)))
+    return 0;
+  return *s == 0;
+}
+
+static const char *how = "static"; // where en0's address is from, unless from DHCP
+static struct netconf fallback;
+
+static void
+set_conf(const struct netconf *c)
+{
+  netif_set_addr(en[0], &c->ip, &c->mask, &c->gw);
+  if(c->dns.addr)
+    dns_setserver(0, &c->dns);
+}
+
+// en0's address changed: say so once, here and in the ring page.
+static void
+on_status(struct netif *netif)
+{
+  static u32 said;
+  u32 ip = ntohl(netif_ip4_addr(netif)->addr), gw = ntohl(netif_ip4_gw(netif)->addr);
+  if(ip == said)
+    return;
+  said = ip;
+  trace_netif(netif->hwaddr, ip);
+  if(ip == 0) {
+    cprintf("en0: no address\n");
+    return;
+  }
+  u32 mask = ntohl(netif_ip4_netmask(netif)->addr);
+  cprintf("en0: %d.%d.%d.%d/%d gateway %d.%d.%d.%d (%s)\n", ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255,
+          mask ? 32 - __builtin_ctz(mask) : 0, gw >> 24, gw >> 16 & 255, gw >> 8 & 255, gw & 255,
+          dhcp_supplied_address(netif) ? "dhcp" : how);
+}
+
+// No lease in time.  DHCP goes on and wins when it comes.
+static void
+take_fallback(void *arg)
+{
+  (void)arg;
+  if(!ip4_addr_isany(netif_ip4_addr(en[0])))
+    return;
+  how = "fallback";
+  set_conf(&fallback);
+}
+
+// en0's address by the options ip= and ipfallback=.
+static void
+configure(void)
+{
+  const char *ip = opt_str("ip"), *fb = opt_str("ipfallback");
+  struct netconf c;
+  if(ip && strcmp(ip, "none") == 0)
+    return;
+  if(ip && parse_conf(ip, &c)) {
+    set_conf(&c);
+    return;
+  }
+  if(ip && strcmp(ip, "dhcp") != 0)
+    cprintf("net: ip=%s: want dhcp, none or A.B.C.D/n[,gateway[,dns]]; using dhcp\n", ip);
+  if(fb && !parse_conf(fb, &fallback))
+    cprintf("net: ipfallback=%s: want A.B.C.D/n[,gateway[,dns]]; using %s\n", fb, FALLBACK);
+  if(fb == 0 || fallback.ip.addr == 0)
+    parse_conf(FALLBACK, &fallback);
+  dhcp_start(en[0]);
+  sys_timeout(FALLBACK_MS, take_fallback, 0);
+}
+
+// ---- what lwIP asks for -------------------------------------------------
+
+// Initial sequence number: a clock of 4 us a tick, plus a hash that only we can
+// compute, so that nobody can guess another connection's.  RFC 6528, section 3.
+u32_t
+net_isn(const ip_addr_t *local, u16_t lport, const ip_addr_t *remote, u16_t rport)
+{
+  u32 words[3] = {local->addr, remote->addr, (u32)lport << 16 | rport};
+  return net_us() / 4 + rand_hash(words, 3);
+}
+
+int
+atoi(const char *s)
+{
+  int n = 0;
+  while(*s >= '0' && *s <= '9')
+    n = n * 10 + *s++ - '0';
+  return n;
+}
+
+// ---- set-up -------------------------------------------------------------
+
+// Start the stack and netd.  Context: boot, one CPU, after e1000_init, with the
+// clock and the interrupt controller running.
+void
+net_init(void)
+{
+  u32 msl;
+  if(opt_num("msl", &msl))
+    net_tcp_msl = msl;
+  initsleeplock(&netlock, "netlock");
+  initlock(&netd_lock, "netd");
+  netd_lock.why = SLEEPWHY_NETD;
+  lwip_init();
+  sock_init();
+  watch_init();
+  for(int i = 0; i < e1000_count; i++)
+    en[i] = ethif_init(i);
+  if(e1000_count > 0) {
+    trace_netif(e1000_mac(0), 0);
+    netif_set_default(en[0]);
+    netif_set_status_callback(en[0], on_status);
+    net_link();
+    configure();
+  }
+  e1000_start();
+  trace_snap = ask_snap;
+  running = 1;
+  struct proc *p = kthread("netd", netd, 0);
+  p->urgent = 1;
+  p->trace_ctx = NT_CTX_NETD;
+}

@@ -1,0 +1,265 @@
+// Socket system calls: fetch and check the arguments, find the socket, call sock.c.
+//
+// All return >= 0 or a negative error number of uapi/net.h.  What a program passes
+// is checked here, before anything is done: a bad pointer costs nothing but -EFAULT.
+// A socket's file is kept open by the descriptor of the process that is in the call.
+#include "uapi/types.h"
+#include "uapi/fcntl.h"
+#include "defs.h"
+#include "file.h"
+#include "mmu.h"
+#include "proc.h"
+#include "syscalls.h"
+#include "net/sock.h"
+
+// The socket behind argument 0.
+static int
+argsock(struct file **f)
+{
+  int fd;
+  if(argfd(0, &fd, f) < 0)
+    return -EBADF;
+  return (*f)->type == FD_SOCK ? 0 : -ENOTSOCK;
+}
+
+// The address in arguments n (pointer) and n + 1 (its length), copied.
+static int
+argaddr(int n, struct sockaddr_in *sa)
+{
+  char *p;
+  int len;
+  if(argint(n + 1, &len) < 0)
+    return -EFAULT;
+  if(len < (int)sizeof(*sa))
+    return -EINVAL;
+  if(argptr(n, &p, sizeof(*sa), 0) < 0)
+    return -EFAULT;
+  memmove(sa, p, sizeof(*sa));
+  return sa->sin_family == AF_INET ? 0 : -EAFNOSUPPORT;
+}
+
+// Where a call is to leave an address: arguments n (0: nowhere) and n + 1
+// (pointer to its size).
+struct addrout {
+  char *to;
+  int *len;
+};
+
+static int
+argaddrout(int n, struct addrout *a)
+{
+  int addr, len;
+  *a = (struct addrout){0};
+  if(argint(n, &addr) < 0)
+    return -EFAULT;
+  if(addr == 0)
+    return 0;
+  if(argptr(n + 1, (char **)&a->len, sizeof(int), 1) < 0)
+    return -EFAULT;
+  memmove(&len, a->len, sizeof(len));
+  if(len < 0)
+    return -EINVAL;
+  if(len > (int)sizeof(struct sockaddr_in))
+    len = sizeof(struct sockaddr_in);
+  return argptr(n, &a->to, len, 1) < 0 ? -EFAULT : 0;
+}
+
+static void
+put_addr(const struct addrout *a, const struct sockaddr_in *sa)
+{
+  int len, full = sizeof(*sa);
+  if(a->to == 0)
+    return;
+  memmove(&len, a->len, sizeof(len));
+  memmove(a->to, sa, len < full ? len : full);
+  memmove(a->len, &full, sizeof(full));
+}
+
+// An open file and a descriptor for a socket to come.  The descriptor, or -errno.
+static int
+new_file(struct file **f, int flags)
+{
+  *f = filealloc();
+  if(*f == 0)
+    return -ENFILE;
+  int fd = fdalloc(*f);
+  if(fd < 0) {
+    fileclose(*f);
+    return -EMFILE;
+  }
+  (*f)->readable = 1;
+  (*f)->writable = 1;
+  (*f)->flags = flags;
+  return fd;
+}
+
+static int
+undo_file(int fd, struct file *f, int err)
+{
+  myproc()->ofile[fd] = 0;
+  fileclose(f);
+  return err;
+}
+
+static void
+set_sock(struct file *f, struct sock *s)
+{
+  f->sock = s;
+  f->sock_id = s->id;
+  f->type = FD_SOCK;
+}
+
+int
+sys_socket(void)
+{
+  int family, type, proto, err = 0;
+  struct file *f;
+  if(argint(0, &family) < 0 || argint(1, &type) < 0 || argint(2, &proto) < 0)
+    return -EFAULT;
+  if(family != AF_INET)
+    return -EAFNOSUPPORT;
+  if((type & ~SOCK_NONBLOCK) != SOCK_STREAM || (proto != 0 && proto != 6))
+    return -EPROTONOSUPPORT;
+  int fd = new_file(&f, type & SOCK_NONBLOCK ? O_NONBLOCK : 0);
+  if(fd < 0)
+    return fd;
+  struct sock *s = sock_create(&err);
+  if(s == 0)
+    return undo_file(fd, f, err);
+  set_sock(f, s);
+  return fd;
+}
+
+int
+sys_bind(void)
+{
+  struct file *f;
+  struct sockaddr_in sa;
+  int r = argsock(&f);
+  if(r == 0)
+    r = argaddr(1, &sa);
+  return r < 0 ? r : sock_bind(f->sock, &sa);
+}
+
+int
+sys_listen(void)
+{
+  struct file *f;
+  int backlog, r = argsock(&f);
+  if(r < 0)
+    return r;
+  if(argint(1, &backlog) < 0)
+    return -EFAULT;
+  return sock_listen(f->sock, backlog);
+}
+
+int
+sys_accept(void)
+{
+  struct file *l, *f;
+  struct addrout out;
+  int err = argsock(&l);
+  if(err == 0)
+    err = argaddrout(1, &out);
+  if(err < 0)
+    return err;
+  // First the descriptor: a connection taken from the queue must not be lost for want of one.
+  int fd = new_file(&f, 0);
+  if(fd < 0)
+    return fd;
+  struct sock *s = sock_accept(l->sock, l->flags, &err);
+  if(s == 0)
+    return undo_file(fd, f, err);
+  set_sock(f, s);
+  struct sockaddr_in sa;
+  sock_name(s, 1, &sa);
+  put_addr(&out, &sa);
+  return fd;
+}
+
+int
+sys_connect(void)
+{
+  struct file *f;
+  struct sockaddr_in sa;
+  int r = argsock(&f);
+  if(r == 0)
+    r = argaddr(1, &sa);
+  return r < 0 ? r : sock_connect(f->sock, &sa, f->flags);
+}
+
+// Arguments of send and recv: descriptor, buffer, length, flags.
+static int
+argbuf(struct file **f, char **p, int *n, int *flags, int writable)
+{
+  int r = argsock(f);
+  if(r < 0)
+    return r;
+  if(argint(2, n) < 0 || argint(3, flags) < 0 || *n < 0 || argptr(1, p, *n, writable) < 0)
+    return -EFAULT;
+  int known = MSG_DONTWAIT | MSG_NOSIGNAL | (writable ? MSG_PEEK : 0);
+  if(*flags & ~known)
+    return -EINVAL;
+  *flags |= (*f)->flags & O_NONBLOCK;
+  return 0;
+}
+
+int
+sys_send(void)
+{
+  struct file *f;
+  char *p;
+  int n, flags, r = argbuf(&f, &p, &n, &flags, 0);
+  return r < 0 ? r : sock_write(f->sock, p, n, flags);
+}
+
+int
+sys_recv(void)
+{
+  struct file *f;
+  char *p;
+  int n, flags, r = argbuf(&f, &p, &n, &flags, 1);
+  return r < 0 ? r : sock_read(f->sock, p, n, flags);
+}
+
+int
+sys_shutdown(void)
+{
+  struct file *f;
+  int how, r = argsock(&f);
+  if(r < 0)
+    return r;
+  if(argint(1, &how) < 0)
+    return -EFAULT;
+  if(how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
+    return -EINVAL;
+  return sock_shutdown(f->sock, how);
+}
+
+static int
+sockname(int peer)
+{
+  struct file *f;
+  struct addrout out;
+  struct sockaddr_in sa;
+  int r = argsock(&f);
+  if(r == 0)
+    r = argaddrout(1, &out);
+  if(r == 0)
+    r = sock_name(f->sock, peer, &sa);
+  if(r == 0)
+    put_addr(&out, &sa);
+  return r;
+}
+
+int
+sys_getsockname(void)
+{
+  return sockname(0);
+}
+
+int
+sys_getpeername(void)
+{
+  return sockname(1);
+}
