@@ -371,9 +371,11 @@ sort_flows(void)
 static void
 head_line(struct nt_line *o, int i)
 {
-  u32 s = now / 1000;
+  u32 s = now / 1000, open = 0;
+  for(int k = 0; k < nflow; k++)
+    open += flows[k].gone_ms == 0;
   if(i == 0) {
-    nt_printf(o, "nettop %02u:%02u:%02u  en0 %I  flows %u", s / 3600, s / 60 % 60, s % 60, my_ip, nflow);
+    nt_printf(o, "nettop %02u:%02u:%02u  en0 %I  flows %u", s / 3600, s / 60 % 60, s % 60, my_ip, open);
     nt_printf(o, "  ev %H/s  TRACE %s  lost %u%s", rate.events, trace_state, lost, paused ? "  PAUSED" : "");
   } else if(i == 1) {
     nt_printf(o, "rx %4HB/s %4Hp/s  tx %4HB/s %4Hp/s", rate.rx_bytes, rate.rx_frames, rate.tx_bytes, rate.tx_frames);
@@ -444,7 +446,7 @@ static const char *const help[NTAIL] = {
   "LPORT, REMOTE  our port, the peer      RX/s, TX/s  bytes per second in and out",
   "RTT  round trip in ms, smoothed        XM  segments that were sent again",
   "Q    bytes received but not read, and written but not acknowledged",
-  "lost: records this program was too slow for    drop: packets, and the last reason",
+  "lost: records this program was too slow for    drop: packets, last reason",
   "TRACE on, off (nothing is recorded), frozen (nothing more will be)",
 };
 
