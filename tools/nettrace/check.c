@@ -176,7 +176,7 @@ check_handshake(struct check *c)
 struct life {
   u32 pkt, first, last; // event numbers
   u32 ends;
-  bool drop, named, queued;
+  bool drop, named, queued, dropfate;
 };
 
 static int
@@ -201,6 +201,8 @@ judge_life(struct check *c, const struct life *l, u64 last_ts)
     find(c, "ends", "packet #%u has %u pkt_end; the last is event %u", l->pkt, l->ends, l->last);
   if(l->ends && !l->named)
     find(c, "ends", "packet #%u: pkt_end without a known fate, event %u", l->pkt, l->last);
+  if(l->dropfate && !l->drop)
+    find(c, "ends", "packet #%u ended as DROP without a net_drop, event %u", l->pkt, l->last);
 }
 
 // One record's contribution to its packet's life.
@@ -210,7 +212,9 @@ life_of(const struct session *s, u32 i)
   const struct rec *r = &s->b->rec[i];
   struct life l = {.pkt = rec_slot(s->b, r)->pkt, .first = i, .last = i};
   l.ends = rec_is(s, i, "pkt_end");
-  l.named = l.ends && rec_named(s->b, r, "fate");
+  const char *fate = l.ends ? rec_named(s->b, r, "fate") : 0;
+  l.named = fate != 0;
+  l.dropfate = fate && !strcmp(fate, "DROP");
   l.drop = rec_is(s, i, "net_drop");
   l.queued = rec_is(s, i, "sock_rx");
   return l;
@@ -241,6 +245,7 @@ check_ends(struct check *c)
       l.ends += v[k].ends;
       l.named |= v[k].named;
       l.drop |= v[k].drop;
+      l.dropfate |= v[k].dropfate;
       l.queued |= v[k].queued;
     }
     judge_life(c, &l, last);

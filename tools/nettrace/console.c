@@ -3,7 +3,7 @@
 // The console shows serial.log from its beginning, so nothing said earlier is
 // missed, and only drains what the socket repeats.
 #include <errno.h>
-#include <fcntl.h>
+#include <dirent.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,14 +32,15 @@ static int
 connect_to(const char *dir, const char *name)
 {
   struct sockaddr_un a = {.sun_family = AF_UNIX};
-  int here = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  DIR *here = opendir(".");
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   snprintf(a.sun_path, sizeof a.sun_path, "%s", name);
-  if(here < 0 || fd < 0 || chdir(dir) < 0)
+  if(here == 0 || fd < 0 || chdir(dir) < 0)
     return seterr(EX_BADIN, "%s: %s", dir, strerror(errno));
   int rc = connect(fd, (struct sockaddr *)&a, sizeof a), e = errno;
-  if(fchdir(here) < 0)
+  if(fchdir(dirfd(here)) < 0)
     rc = -1;
-  close(here);
+  closedir(here);
   if(rc == 0)
     return fd;
   close(fd);
@@ -134,13 +135,13 @@ cmd_console(struct opts *o)
   int sock = connect_to(dir, "con.sock");
   if(sock < 0)
     return sock;
-  int log = open(path, O_RDONLY | O_CLOEXEC);
-  if(log < 0)
+  FILE *f = fopen(path, "rbe");
+  if(f == 0)
     return seterr(EX_BADIN, "%s: %s", path, strerror(errno));
   go_raw();
   if(raw && !o->quiet)
     fputs("nettrace: Ctrl-] leaves the console, the guest goes on\r\n", stderr);
-  talk(sock, log);
+  talk(sock, fileno(f));
   restore();
   if(isatty(1))
     fputs("\n", stdout);

@@ -2,12 +2,10 @@
 //
 // Also symbols: fields of unit addr print as function+offset when the run
 // directory holds the kernel.
-#include <fcntl.h>
 #include <elf.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include "tool.h"
 
 static struct sym {
@@ -59,17 +57,17 @@ symbols_scan(const u8 *p, size_t len)
 int
 symbols_load(const char *elf)
 {
-  int fd = open(elf, O_RDONLY | O_CLOEXEC);
+  FILE *f = fopen(elf, "rbe");
   struct stat st;
-  if(fd < 0)
+  if(f == 0)
     return 0;
-  if(fstat(fd, &st) == 0 && st.st_size > (off_t)sizeof(Elf32_Ehdr) && st.st_size < 64 << 20) {
+  if(fstat(fileno(f), &st) == 0 && st.st_size > (off_t)sizeof(Elf32_Ehdr) && st.st_size < 64 << 20) {
     u8 *p = xmalloc((size_t)st.st_size);
-    if(read(fd, p, (size_t)st.st_size) == st.st_size && memcmp(p, ELFMAG "\1\1", 6) == 0)
+    if(fread(p, (size_t)st.st_size, 1, f) == 1 && memcmp(p, ELFMAG "\1\1", 6) == 0)
       symbols_scan(p, (size_t)st.st_size);
     free(p);
   }
-  close(fd);
+  fclose(f);
   return 0;
 }
 

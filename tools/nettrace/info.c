@@ -135,7 +135,9 @@ cmd_info(struct opts *o)
   int rc = session_open(&s, o->argc, o->argv);
   if(rc < 0 || (rc = out_open(&out, o->out)) < 0)
     return rc;
-  if(o->json)
+  if(o->meta)
+    fwrite(s.b->meta.raw, 1, s.b->meta.len, out.f);
+  else if(o->json)
     info_json(&s, out.f);
   else {
     if(s.have_trace)

@@ -38,7 +38,8 @@ static const struct command {
    "Copies our Wireshark configuration to RUN/ws; your own is not touched.\n"
    "With ARGs it runs these instead, as in: nettrace wireshark RUN -- tshark -r merged.pcapng\n"},
   {"info", cmd_info, "[RUN | TRACE [CAPTURE]]", "header, clock and its bounds, losses, what stayed unmatched",
-   "  --json           one JSON object\n"},
+   "  --json           one JSON object\n"
+   "  --meta           the metadata text alone\n"},
   {"dump", cmd_dump, "[RUN | TRACE]", "one event per line", SELECTION "  --json           JSON Lines; times in ns\n"
                                                                       "Example: nettrace dump --only tcp_state --json\n"},
   {"why", cmd_why, "N [RUN | TRACE [CAPTURE]]", "the journey of packet N and where its time went",
@@ -119,6 +120,7 @@ static const struct flag {
   {"--pid", FLAG_NUM, offsetof(struct opts, pid)},
   {"--timeout", FLAG_NUM, offsetof(struct opts, timeout)},
   {"--ascii", FLAG_BOOL, offsetof(struct opts, ascii)},
+  {"--meta", FLAG_BOOL, offsetof(struct opts, meta)},
   {"--json", FLAG_BOOL, offsetof(struct opts, json)},
   {"--all", FLAG_BOOL, offsetof(struct opts, all)},
   {"--strict", FLAG_BOOL, offsetof(struct opts, strict)},

@@ -3,7 +3,6 @@
 // Interface 0 is the wire (Ethernet), interface 1 the events (USER0).  A USER0
 // packet is 16 bytes of head, then the record's slots as they were; the first
 // one carries the metadata text, so that an old file can always be decoded.
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
