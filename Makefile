@@ -15,7 +15,9 @@ KOBJS = boot main cpu apboot trapentry trap syscall sysproc proc spinlock sleepl
   console uart vga kbd \
   bio disk log fs file pipe sysfile exec poll memdev
 TRACEOBJS = trace devtrace
-NETOBJS = e1000 ethif net sock sysnet watch
+NETOBJS = e1000 ethif net sock sysnet watch chksum
+# watch.c sees packets die in lwIP's two free functions.
+WRAP = --wrap=mem_free --wrap=memp_free
 LWIPOBJS = core/def core/dns core/inet_chksum core/init core/ip core/mem core/memp \
   core/netif core/pbuf core/raw core/stats core/tcp core/tcp_in core/tcp_out \
   core/timeouts core/udp core/ipv4/dhcp core/ipv4/etharp core/ipv4/icmp \
@@ -25,7 +27,7 @@ ULIB   = ulib usys printf umalloc inet net5 ntread
 UPROGS = cat echo grep httpd init kill ln ls mkdir nettop poweroff rm sh spin wc zombie
 UFILES = README index.html rc
 
-NETTRACE = main
+NETTRACE = align decode dump flow info input label ladder main match meta out pcapin ring session timeline tracefile wait
 
 # ---- tools and flags -----------------------------------------------------
 

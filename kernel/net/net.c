@@ -43,6 +43,7 @@ static int netd_work;             // netd has been told to look
 static volatile int snap_wanted;  // figures were asked for; a word, set and cleared whole
 
 static struct netif *en[NNIC];
+static const char *how = "static"; // where en0's address is from, unless from DHCP
 
 // ---- time and the lock --------------------------------------------------
 
@@ -198,6 +199,27 @@ net_link(void)
   }
 }
 
+// Has en0's address changed?  Say so once, here and in the ring page.
+static void
+tell_address(void)
+{
+  static u32 said;
+  u32 ip = ntohl(netif_ip4_addr(en[0])->addr), gw = ntohl(netif_ip4_gw(en[0])->addr);
+  if(ip == said)
+    return;
+  said = ip;
+  trace_netif(en[0]->hwaddr, ip);
+  if(ip == 0) {
+    cprintf("en0: no address\n");
+    return;
+  }
+  cprintf("en0: %d.%d.%d.%d/%d", ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255,
+          __builtin_popcount(netif_ip4_netmask(en[0])->addr));
+  if(gw)
+    cprintf(" gateway %d.%d.%d.%d", gw >> 24, gw >> 16 & 255, gw >> 8 & 255, gw & 255);
+  cprintf(" (%s)\n", dhcp_supplied_address(en[0]) ? "dhcp" : how);
+}
+
 // One pass over everything.  Returns 1 if there is more to do at once.
 static int
 netd_round(void)
@@ -216,6 +238,8 @@ netd_round(void)
     watch_all();
   }
   net_link();
+  if(e1000_count > 0)
+    tell_address();
   figures();
   return more || loop_waits();
 }
@@ -305,7 +329,6 @@ parse_conf(const char *s, struct netconf *c)
   return *s == 0;
 }
 
-static const char *how = "static"; // where en0's address is from, unless from DHCP
 static struct netconf fallback;
 
 static void
@@ -314,26 +337,6 @@ set_conf(const struct netconf *c)
   netif_set_addr(en[0], &c->ip, &c->mask, &c->gw);
   if(c->dns.addr)
     dns_setserver(0, &c->dns);
-}
-
-// en0's address changed: say so once, here and in the ring page.
-static void
-on_status(struct netif *netif)
-{
-  static u32 said;
-  u32 ip = ntohl(netif_ip4_addr(netif)->addr), gw = ntohl(netif_ip4_gw(netif)->addr);
-  if(ip == said)
-    return;
-  said = ip;
-  trace_netif(netif->hwaddr, ip);
-  if(ip == 0) {
-    cprintf("en0: no address\n");
-    return;
-  }
-  u32 mask = ntohl(netif_ip4_netmask(netif)->addr);
-  cprintf("en0: %d.%d.%d.%d/%d gateway %d.%d.%d.%d (%s)\n", ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255,
-          mask ? 32 - __builtin_ctz(mask) : 0, gw >> 24, gw >> 16 & 255, gw >> 8 & 255, gw & 255,
-          dhcp_supplied_address(netif) ? "dhcp" : how);
 }
 
 // No lease in time.  DHCP goes on and wins when it comes.
@@ -410,7 +413,6 @@ net_init(void)
   if(e1000_count > 0) {
     trace_netif(e1000_mac(0), 0);
     netif_set_default(en[0]);
-    netif_set_status_callback(en[0], on_status);
     net_link();
     configure();
   }
