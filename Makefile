@@ -27,7 +27,8 @@ ULIB   = ulib usys printf umalloc inet net5 ntread
 UPROGS = cat echo grep httpd init kill ln ls mkdir nettop poweroff rm sh spin wc zombie
 UFILES = README index.html rc
 
-NETTRACE = align decode dump flow info input label ladder main match meta out pcapin ring session timeline tracefile wait
+NETTRACE = align check console decode dump flow info input label ladder main match merge meta out \
+  pcapin ring session timeline tracefile wait why
 
 # ---- tools and flags -----------------------------------------------------
 
