@@ -213,8 +213,9 @@ tell_address(void)
     cprintf("en0: no address\n");
     return;
   }
+  u32 mask = ntohl(netif_ip4_netmask(en[0])->addr);
   cprintf("en0: %d.%d.%d.%d/%d", ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255,
-          __builtin_popcount(netif_ip4_netmask(en[0])->addr));
+          mask ? 32 - __builtin_ctz(mask) : 0);
   if(gw)
     cprintf(" gateway %d.%d.%d.%d", gw >> 24, gw >> 16 & 255, gw >> 8 & 255, gw & 255);
   cprintf(" (%s)\n", dhcp_supplied_address(en[0]) ? "dhcp" : how);
