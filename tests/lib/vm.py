@@ -148,20 +148,21 @@ class VM:
             return ''
 
     def send(self, text):
-        """Type text: each byte waits for the echo of the one before it."""
+        """Type text: each byte waits for the echo of the one before it.  What expect
+        looks at next begins with the last byte's echo."""
         __tracebackhide__ = True
         self.step(f'type {text!r}')
         for char in text:
-            before = len(self.output())
+            self.mark = len(self.output())
             self.key(char)
-            self._until(lambda: char in self.output()[before:], f'the echo of {char!r}')
+            self._until(lambda: char in self.output()[self.mark:], f'the echo of {char!r}')
 
     def key(self, text):
         """Send bytes that are not echoed: raw mode, control characters."""
         self.con.sendall(text.encode('latin-1'))
 
     def expect(self, pattern, timeout=CAP):
-        """Wait for pattern in what the console says after the last expect or cmd."""
+        """Wait for pattern in what the console says after the last expect, send or cmd."""
         __tracebackhide__ = True
         self.step(f'expect {pattern!r}')
         found = re.compile(pattern, re.M | re.S)
@@ -177,10 +178,8 @@ class VM:
         # A word of ours ends the output, so that a prompt in it deceives nobody;
         # behind a comment there is no place for it.
         end = '' if '#' in line else ' echo ~end~' if line.endswith('&') else '; echo ~end~'
-        self.send(line + end)
-        self.mark = len(self.output())
-        self.send('\n')
-        self.mark += 1
+        self.send(line + end + '\n')
+        self.mark += 1  # behind the echo
         return self.expect(r'(.*?)~end~\n\$ ' if end else r'(.*?)^\$ ', timeout).group(1)
 
     # Evidence
