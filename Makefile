@@ -54,7 +54,7 @@ M32 = -m32 -march=i686 -std=gnu11 -ffreestanding -nostdinc \
 OPT ?= -O2
 KFLAGS = $(M32) $(OPT) -DKERNEL -Ikernel $(WARN) $(MUST) -Wframe-larger-than=512
 # lwIP by -I: gcc -MM leaves out what -isystem finds, and tests/layers reads that.
-LFLAGS = $(KFLAGS) -Ikernel/net -Ikernel/net/arch/libc -I$(LWIP)/src/include
+LFLAGS = $(KFLAGS) -Ikernel/net -Ikernel/net/arch/libc -I$(LWIP)/src/include -include kernel/net/lwiptrace.h
 UFLAGS = $(M32) $(OPT) -fno-builtin -Ikernel/uapi -Iuser $(WARN) $(MUST)
 HFLAGS = -std=gnu11 -O2 -g -MMD -MP -Ikernel/uapi $(WARN) $(MUST)
 
@@ -77,13 +77,13 @@ $(B)/kernel/%.o: kernel/%.S
 
 # Only these may see lwIP (tests/layers).
 LWIPUSERS = $(addprefix $(B)/kernel/net/,ethif.o net.o sock.o watch.o)
-$(LWIPUSERS): KFLAGS += -Ikernel/net -Ikernel/net/arch/libc -I$(LWIP)/src/include
+$(LWIPUSERS): KFLAGS += -Ikernel/net -Ikernel/net/arch/libc -I$(LWIP)/src/include -include kernel/net/lwiptrace.h
 $(LWIPUSERS): | $(LWIPREADY)
 
 # lwIP unmodified; lwiptrace.h is included first into each file and only watches.
 $(B)/lwip/obj/%.o: kernel/net/lwipopts.h kernel/net/lwiptrace.h | $(LWIPREADY)
 	$(call say,CC,lwip/$*.c)mkdir -p $(@D) && \
-	  $(CC) $(LFLAGS) -include kernel/net/lwiptrace.h -c $(LWIP)/src/$*.c -o $@
+	  $(CC) $(LFLAGS) -c $(LWIP)/src/$*.c -o $@
 
 # Linked twice: the second time with the table of the first one's symbols, for
 # backtraces.  The table lies behind all code, so no function moves.

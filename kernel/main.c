@@ -95,6 +95,7 @@ kmain(u32 magic, u32 info)
   e1000_init();
   ioapic_init();
   clock_init();
+  clock_sync();
   lapic_init();
   idt_init();
   proc_init();

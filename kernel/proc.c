@@ -389,8 +389,9 @@ wake(struct proc *p, u8 why)
 {
   struct cpu *c = mycpu();
   u32 pkt = c->proc && (c->trace_ctx == 0 || c->trace_ctx == 2) ? c->proc->pkt : 0;
-  TRACE(wakeup, .pkt = pkt, .sock = 0, .who = (u16)p->pid, .chan = (u32)p->chan, .why = why,
-        .slept_us = us_since(p->since_tsc));
+  if(!p->quiet) // a reader of the trace would be woken by what it is woken for
+    TRACE(wakeup, .pkt = pkt, .sock = 0, .who = (u16)p->pid, .chan = (u32)p->chan, .why = why,
+          .slept_us = us_since(p->since_tsc));
   make_runnable(p);
 }
 

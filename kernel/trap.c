@@ -74,7 +74,7 @@ timer(struct cpu *c)
   ticks++;
   proc_tick(now_ns());
   devtrace_tick();
-  if(ticks % 100 == 0)
+  if(ticks % 100 == 0 || (ticks < 200 && ticks % 20 == 0)) // more while the PM timer has not wrapped
     clock_sync();
 }
 
