@@ -399,6 +399,8 @@ e1000_rx(int nic, int budget)
   int n = 0;
   for(; n < budget && e1000_pending(nic); n++) {
     u32 i = c->rx_cons++ % NRX;
+    if(i == head) // this one came after we looked
+      head = reg(c, E1000_RDH);
     rx_frame(nic, c, i, (head - i - 1) % NRX);
   }
   // One RDT store a round: QEMU delivers its backlog inside it.
