@@ -166,15 +166,17 @@ ram_count(const struct ram *r, u32 cpu, u32 id)
   return w[id] - w[NT_MAXEV + id];
 }
 
-// Number of the first slot since boot: 0, unless the kernel was told to start elsewhere.
+// Number of the first slot since boot: 0, unless the kernel was told to start
+// elsewhere.  While the guest runs, head and counters are only about in step.
 u32
 ram_start(const struct ram *r, u32 cpu)
 {
-  u32 head = ram_cpu(r, cpu).head, sum = 0;
+  u32 before = ram_cpu(r, cpu).head, sum = 0;
   for(u32 id = 0; id < NT_MAXEV; id++)
     sum += ram_count(r, cpu, id);
-  u32 start = head - sum;
-  return sum == 0 || start + 65536 < 131072 ? 0 : start; // counted while it ran: only about right
+  u32 after = ram_cpu(r, cpu).head;
+  bool zero = (int)(before - sum - NT_MAXNSL) <= 0 && (int)(after - sum + NT_MAXNSL) >= 0;
+  return sum == 0 || zero ? 0 : before - sum;
 }
 
 // Copy the next committed record at *c.  Returns its slots; 0 when there is none

@@ -195,12 +195,25 @@ parse_slots(struct boot *b, const u8 *p, u64 n)
   return i;
 }
 
+// Did something on its way here turn every LF into CR LF?
+static bool
+text_mode(const u8 *p, size_t len)
+{
+  static const char mark[] = "nettrace-metadata 1\r\n";
+  for(size_t i = 0; i < 4096 && i + sizeof mark <= len; i++)
+    if(memcmp(p + i, mark, sizeof mark - 1) == 0)
+      return true;
+  return false;
+}
+
 // Read a whole saved file of one or more boots.  0 or -EX_BADIN.
 int
 trace_parse(struct trace *t, const u8 *p, size_t len, const char *path)
 {
   memset(t, 0, sizeof *t);
   t->path = xstrdup(path);
+  if(text_mode(p, len))
+    return seterr(EX_BADIN, "%s: was transferred in text mode: copy it again as binary", path);
   size_t at = 0;
   while(len - at >= sizeof(struct nt_header)) {
     t->boot = xrealloc(t->boot, (t->nboot + 1) * sizeof *t->boot);
@@ -208,7 +221,7 @@ trace_parse(struct trace *t, const u8 *p, size_t len, const char *path)
     boot_begin(b);
     memcpy(&b->h, p + at, sizeof b->h);
     if(memcmp(b->h.magic, NT_FILE_MAGIC, 8))
-      return seterr(EX_BADIN, "%s: no trace header at offset %zu%s", path, at, memcmp(b->h.magic, "NETTR", 5) ? "" : " (perhaps transferred in text mode)");
+      return seterr(EX_BADIN, "%s: no trace header at offset %zu", path, at);
     if(header_check(&b->h, path, at) < 0)
       return -EX_BADIN;
     at += sizeof b->h;

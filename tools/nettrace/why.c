@@ -112,7 +112,7 @@ cmd_why(struct opts *o)
 {
   struct session s;
   struct out out;
-  u32 pkt, n;
+  u32 pkt = 0, n;
   if(o->argc < 1)
     return seterr(EX_BADUSE, "which packet? N as printed, #N, or +K");
   int rc = session_open(&s, o->argc - 1, o->argv + 1);

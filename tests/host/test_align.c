@@ -1,0 +1,229 @@
+// Clock alignment and matching of tools/nettrace against runs with known truth.
+//
+// cc tests/host/test_align.c with tools/nettrace's align, decode, match, meta,
+// out, pcapin, ring, session, input, tracefile; -lcmocka -lpcap.
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include "test_nettrace_gen.h"
+
+#define SEEDS 250
+
+// Each record's true time lies in its band, which is not wider than limit.
+static void
+assert_truth(const struct gen *g, const struct session *s, i64 limit)
+{
+  for(u32 i = 0; i < s->b->nrec; i++) {
+    const struct rec *r = &s->b->rec[i];
+    if(r->slot == NOSLOT)
+      continue;
+    // the generator's clock is monotone: invert it by bisection
+    i64 lo = 0, hi = 1ll << 40;
+    while(lo < hi) {
+      i64 mid = (lo + hi) / 2;
+      if(gen_tsc(g, mid) < r->ts)
+        lo = mid + 1;
+      else
+        hi = mid;
+    }
+    if(align_lo(&s->al, r->ts) > lo || align_hi(&s->al, r->ts) < lo - 1)
+      fail_msg("seed %llu, event %u: true time %lld is not in %lld..%lld", g->o.seed, i, lo, align_lo(&s->al, r->ts), align_hi(&s->al, r->ts));
+    if(align_half(&s->al, r->ts) > limit)
+      fail_msg("seed %llu, event %u: known to +-%lld ns only", g->o.seed, i, align_half(&s->al, r->ts));
+  }
+}
+
+static void
+assert_matches(const struct gen *g, const struct session *s)
+{
+  for(u32 i = 0; i < s->cap.n; i++) {
+    const struct frame *f = &s->cap.f[i];
+    u32 slot = f->rec == NOREC ? ~0u : s->b->rec[f->rec].slot;
+    if(f->rec != NOREC && slot != g->frame[i].slot && memcmp(g->frame[i].data + 12, "\x08\x06", 2))
+      fail_msg("seed %llu: frame %u was matched with the wrong record", g->o.seed, i + 1);
+    if(f->rec == NOREC && g->frame[i].slot != ~0u)
+      fail_msg("seed %llu: frame %u was not matched", g->o.seed, i + 1);
+  }
+}
+
+static void
+test_anchored(void **state)
+{
+  (void)state;
+  for(u64 seed = 1; seed <= SEEDS; seed++) {
+    struct gen g;
+    struct session s;
+    gen_make(&g, (struct genopts){.seed = seed, .frames = 60, .dup = 20, .lose = 4});
+    if(gen_session(&g, &s) != 0)
+      fail_msg("seed %llu: %s", seed, errtext);
+    assert_int_equal(s.al.method, CLK_ANCHORED);
+    assert_true(s.al.pm && s.al.fr);
+    assert_truth(&g, &s, 6000);
+    assert_matches(&g, &s);
+    session_close(&s);
+    gen_free(&g);
+  }
+}
+
+static void
+test_frames_only(void **state)
+{
+  (void)state;
+  for(u64 seed = 1; seed <= SEEDS; seed++) {
+    struct gen g;
+    struct session s;
+    gen_make(&g, (struct genopts){.seed = seed, .frames = 60, .dup = 10});
+    assert_int_equal(gen_session(&g, &s), 0);
+    align_free(&s.al);
+    assert_int_equal(align_solve(&s.al, 0, 0, s.bracket, s.nbracket, 1000, 0, 0), 0);
+    assert_int_equal(s.al.method, CLK_FRAMES);
+    assert_truth(&g, &s, 60000);
+    session_close(&s);
+    gen_free(&g);
+  }
+}
+
+static void
+test_identity(void **state)
+{
+  (void)state;
+  for(u64 seed = 1; seed <= 50; seed++) {
+    struct gen g;
+    struct session s;
+    gen_make(&g, (struct genopts){.seed = seed, .frames = 40, .identity = true});
+    assert_int_equal(gen_session(&g, &s), 0);
+    assert_int_equal(s.al.method, CLK_IDENTITY);
+    assert_int_equal(align_half(&s.al, s.b->rec[0].ts), 0);
+    assert_truth(&g, &s, 0);
+    session_close(&s);
+    gen_free(&g);
+  }
+}
+
+// A whole second between the clocks (another time zone) is found and named.
+static void
+test_whole_seconds(void **state)
+{
+  (void)state;
+  struct gen g;
+  struct session s;
+  gen_make(&g, (struct genopts){.seed = 5, .frames = 60});
+  for(u32 i = 0; i < g.nframe; i++)
+    g.frame[i].w += 18000000000000ll;
+  assert_int_equal(gen_session(&g, &s), 0);
+  assert_true(s.al.shift == 18000000000000ll);
+  session_close(&s);
+  gen_free(&g);
+}
+
+// A step of the TSC, as a stop of the machine makes it, gives two runs and a note.
+static void
+test_step(void **state)
+{
+  (void)state;
+  for(u64 seed = 1; seed <= 50; seed++) {
+    struct gen g;
+    struct session s;
+    gen_make(&g, (struct genopts){.seed = seed, .frames = 80, .step_at = 40, .syncs = 40});
+    assert_int_equal(gen_session(&g, &s), 0);
+    if(s.al.nseg != 2)
+      fail_msg("seed %llu: %u runs", seed, s.al.nseg);
+    assert_true(s.al.note != 0);
+    session_close(&s);
+    gen_free(&g);
+  }
+}
+
+// A bracket moved out of its place is refused, and both constraints are named.
+static void
+test_conflict(void **state)
+{
+  (void)state;
+  u32 refused = 0;
+  for(u64 seed = 1; seed <= SEEDS; seed++) {
+    struct gen g;
+    struct session s;
+    gen_make(&g, (struct genopts){.seed = seed, .frames = 60});
+    assert_int_equal(gen_session(&g, &s), 0);
+    u32 i = (u32)seed % s.nbracket;
+    s.bracket[i].w += s.bracket[i].upper ? -400000 : 400000;
+    align_free(&s.al);
+    int rc = align_solve(&s.al, s.sync, s.nsync, s.bracket, s.nbracket, 1000, 2700000, 0);
+    char event[32], frame[32];
+    snprintf(event, sizeof event, "event %u ", s.bracket[i].rec);
+    snprintf(frame, sizeof frame, "frame %u,", s.bracket[i].frame + 1);
+    if(rc != -EX_CONFLICT || !strstr(errtext, event) || !strstr(errtext, frame))
+      fail_msg("seed %llu: rc %d, \"%s\" does not name %s %s", seed, rc, errtext, event, frame);
+    refused++;
+    session_close(&s);
+    gen_free(&g);
+  }
+  assert_int_equal(refused, SEEDS);
+}
+
+// Trace and capture of different runs do not belong together.
+static void
+test_other_run(void **state)
+{
+  (void)state;
+  struct gen g, h;
+  struct session s;
+  gen_make(&g, (struct genopts){.seed = 1, .frames = 40});
+  gen_make(&h, (struct genopts){.seed = 1, .frames = 40});
+  for(u32 i = 0; i < h.nframe; i++)
+    g.frame[i].w += 123456789; // the same frames, at times of no whole second
+  assert_int_equal(gen_session(&g, &s), -EX_CONFLICT);
+  assert_non_null(strstr(errtext, "PM timer"));
+  session_close(&s);
+  gen_free(&g);
+  gen_free(&h);
+}
+
+static void
+test_no_clock(void **state)
+{
+  (void)state;
+  struct align a;
+  assert_int_equal(align_solve(&a, 0, 0, 0, 0, 1000, 2000000, 1000), 0);
+  assert_int_equal(a.method, CLK_GUEST);
+  assert_true(align_mid(&a, 1000) == 0 && align_mid(&a, 3000) == 1000);
+  align_free(&a);
+}
+
+// Nonsense from a corrupt file must not overflow.
+static void
+test_extreme(void **state)
+{
+  (void)state;
+  struct sync s[] = {{0, 0, 0, 0, 0}, {~0ull, ~0u, ~0u, ~0u, 1}, {1ull << 63, 1, 2, 3, 2}, {(1ull << 63) - 1, ~0u, 0, ~0u, 3}};
+  struct bracket b[] = {{~0ull, (1ll << 62), 0, 0, true}, {0, 0, 1, 1, false}, {1ull << 62, 1, 2, 2, true}};
+  for(u32 i = 0; i < 4; i++)
+    for(u32 n = 0; i + n <= 4; n++)
+      for(u32 k = 0; k <= 3; k++) {
+        struct align a;
+        align_solve(&a, s + i, n, b, k, 1000, 1, ~0ull);
+        align_half(&a, 0);
+        align_half(&a, ~0ull);
+        align_mid(&a, 1ull << 63);
+        align_free(&a);
+      }
+}
+
+int
+main(void)
+{
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_anchored),
+    cmocka_unit_test(test_frames_only),
+    cmocka_unit_test(test_identity),
+    cmocka_unit_test(test_whole_seconds),
+    cmocka_unit_test(test_step),
+    cmocka_unit_test(test_conflict),
+    cmocka_unit_test(test_other_run),
+    cmocka_unit_test(test_no_clock),
+    cmocka_unit_test(test_extreme),
+  };
+  return cmocka_run_group_tests(tests, 0, 0);
+}
