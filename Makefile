@@ -202,7 +202,7 @@ tests: $(HOSTTESTS:%=$(B)/tests/test_%)
 SANITIZE = -std=gnu11 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover -Wall -Wextra -MMD -MP
 TOOLSRC  = $(filter-out tools/nettrace/main.c,$(NETTRACE:%=tools/nettrace/%.c))
 
-$(B)/tests/test_mkfs $(B)/tests/test_fs: TEXTRA = -Ikernel/uapi tools/mkfs/check.c
+$(B)/tests/test_mkfs $(B)/tests/test_fs: TEXTRA = -Ikernel -fno-builtin tools/mkfs/check.c
 $(B)/tests/test_ring: TEXTRA = -DKERNEL -Itests/host/shim -Ikernel -pthread
 $(B)/tests/test_%: tests/host/test_%.c
 	$(call say,TEST,$<)mkdir -p $(@D) && $(HOSTCC) $(SANITIZE) $< $(TEXTRA) -o $@ -lcmocka -lpcap
