@@ -60,6 +60,7 @@ class VM:
         VM.count += 1
         self.steps = []
         self.proc = self.con = None
+        self.heard = bytearray()  # from the console's socket
         self.mark = 0  # up to here the console has been read by expect()
         runs = os.path.join(TOP, 'run', 'tests')
         os.makedirs(runs, exist_ok=True)
@@ -141,16 +142,17 @@ class VM:
 
     def output(self):
         """All that the guest has said on the console so far."""
-        try:
-            with open(os.path.join(self.dir, 'serial.log'), 'rb') as f:
-                return f.read().decode('latin-1').replace('\r\n', '\n')
-        except FileNotFoundError:
-            return ''
+        said = self._log()
+        if self.heard:
+            said = said[:self.joined] + bytes(self.heard)
+        return said.decode('latin-1').replace('\r\n', '\n')
 
     def send(self, text):
-        """Type text: each byte waits for the echo of the one before it.  What expect
-        looks at next begins with the last byte's echo."""
+        """Type text, once there is a first prompt: each byte waits for the echo of the
+        one before it.  What expect looks at next begins with the last byte's echo."""
         __tracebackhide__ = True
+        if self.mark == 0:
+            self.expect(r'^\$ ')
         self.step(f'type {text!r}')
         for char in text:
             self.mark = len(self.output())
@@ -173,8 +175,6 @@ class VM:
     def cmd(self, line, timeout=CAP):
         """Run a line in the guest's shell; return what it printed, \\n at line ends."""
         __tracebackhide__ = True
-        if self.mark == 0:
-            self.expect(r'^\$ ', timeout)
         # A word of ours ends the output, so that a prompt in it deceives nobody;
         # behind a comment there is no place for it.
         end = '' if '#' in line else ' echo ~end~' if line.endswith('&') else '; echo ~end~'
@@ -255,8 +255,10 @@ class VM:
 
     def _connect(self):
         """Take the console's socket.  Its path is too long for a socket's name, so
-        the directory is named by a descriptor.  What the guest says is read from
-        serial.log, which misses nothing; here it is only taken off QEMU's hands."""
+        the directory is named by a descriptor.  From here on the socket says what
+        the guest prints: when we are slow to take it, QEMU tries a byte again, and
+        writes it to serial.log each time."""
+        before = len(self._log())
         folder = os.open(self.dir, os.O_PATH)
         try:
             self.con = socket.socket(socket.AF_UNIX)
@@ -268,16 +270,24 @@ class VM:
         finally:
             os.close(folder)
         self.closed = threading.Event()
-        threading.Thread(target=self._drain, args=(self.con, self.closed), daemon=True).start()
+        threading.Thread(target=self._drain, args=(self.con, before), daemon=True).start()
 
-    @staticmethod
-    def _drain(con, closed):
+    def _drain(self, con, before):
         try:
-            while con.recv(65536):
-                pass
+            while data := con.recv(65536):
+                if not self.heard:  # the guest may have spoken while we connected
+                    self.joined = max(before, self._log().find(data[:8], before))
+                self.heard += data
         except OSError:
             pass
-        closed.set()
+        self.closed.set()
+
+    def _log(self):
+        try:
+            with open(os.path.join(self.dir, 'serial.log'), 'rb') as f:
+                return f.read()
+        except FileNotFoundError:
+            return b''
 
     def _until(self, test, expected, timeout=CAP):
         """Wait until test() is true and return that; the console's log is a file,
