@@ -208,8 +208,10 @@ class VM:
         return done.stdout.decode()
 
     def events(self, name=None):
-        """The trace so far, a list of dictionaries; name selects one kind of event."""
+        """The trace so far, a list of dictionaries; name selects one kind of event.
+        An event's fields are keys too, where the record's head has none of that name."""
         rows = [json.loads(row) for row in self.tool('dump', '--json').splitlines() if row]
+        rows = [{**row.get('fields', {}), **row} for row in rows]
         return [row for row in rows if name in (None, row.get('event'))]
 
     def wait_event(self, expr, timeout=CAP):
