@@ -342,7 +342,7 @@ fingerprint(const u8 *head, u32 n)
 {
   struct print p = {.hash = nt_hash(head, n)};
   p.type = n < 14 ? 0 : be16_at(head + 12);
-  if(p.type != ETHERTYPE_IPV4 || n < 34)
+  if(p.type != ETHERTYPE_IPV4 || n < 34 || head[14] >> 4 != 4)
     return p;
   p.ipid = be16_at(head + 18);
   if(be16_at(head + 20) & 0x1fff)
