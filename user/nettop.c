@@ -101,6 +101,7 @@ static const struct rule {
   {"mem_stat", "seg_max", SET, &seg_max, 0},
   {"mem_stat", "tw", SET, &time_wait, 0},
   {"ip_out", "src", SET, &my_ip, 0},
+  {"arp_out", "spa", SET, &my_ip, 0},
   {"net_drop", 0, COUNT, &drops, 0},
   {"net_drop", "reason", SET, &reason, 0},
   {"lost", "n", ADD, &lost, 0},
@@ -375,8 +376,9 @@ head_line(struct nt_line *o, int i)
   for(int k = 0; k < nflow; k++)
     open += flows[k].gone_ms == 0;
   if(i == 0) {
-    nt_printf(o, "nettop %02u:%02u:%02u  en0 %I  flows %u", s / 3600, s / 60 % 60, s % 60, my_ip, open);
-    nt_printf(o, "  ev %H/s  TRACE %s  lost %u%s", rate.events, trace_state, lost, paused ? "  PAUSED" : "");
+    nt_printf(o, "nettop %02u:%02u:%02u  en0 ", s / 3600, s / 60 % 60, s % 60);
+    nt_printf(o, my_ip ? "%I" : "no address", my_ip);
+    nt_printf(o, "  flows %u  ev %H/s  TRACE %s  lost %u%s", open, rate.events, trace_state, lost, paused ? "  PAUSED" : "");
   } else if(i == 1) {
     nt_printf(o, "rx %4HB/s %4Hp/s  tx %4HB/s %4Hp/s", rate.rx_bytes, rate.rx_frames, rate.tx_bytes, rate.tx_frames);
     nt_printf(o, "  irq %4H/s  rexmit %u  drop %u%s", rate.irqs, rexmits, drops, drops ? " " : "");
@@ -384,9 +386,9 @@ head_line(struct nt_line *o, int i)
       nt_named(o, &tr, "DROP", reason);
   } else if(i == 2) {
     if(rx_size)
-      nt_printf(o, "rxring %u/%u  txring %u/%u  ", rx_size - rx_free, rx_size, tx_used, tx_size);
+      nt_printf(o, "rxring %u/%u  txring %u/%u", rx_size - rx_free, rx_size, tx_used, tx_size);
     if(pbuf_max)
-      nt_printf(o, "pbuf %u max %u  tcpseg %u max %u  time-wait %u", pbuf, pbuf_max, seg, seg_max, time_wait);
+      nt_printf(o, "  pbuf %u max %u  tcpseg %u max %u  time-wait %u", pbuf, pbuf_max, seg, seg_max, time_wait);
   } else {
     nt_printf(o, "   PID NAME    STATE        LPORT REMOTE                RX/s TX/s  RTT    Q  XM");
   }

@@ -157,7 +157,7 @@ def test_closed_connection_stays_a_moment(vm):
 
 def test_screen_and_quit(vm):
     screen = Screen(vm)
-    text = screen.wait(r'^-- last events')
+    text = screen.wait(r' en0 10\.0\.2\.15 [\s\S]*^q quit')
     lines = text.split('\n')
     assert re.match(r'nettop 00:00:\d\d  en0 10.0.2.15 .* TRACE on  lost 0$', lines[0])
     assert [line[:2] for line in lines[1:3]] == ['rx', 'rx']
