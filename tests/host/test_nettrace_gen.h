@@ -393,7 +393,7 @@ gen_free(struct gen *g)
 }
 
 // Load what was made into a session, as the commands would from files.
-static int
+static inline int
 gen_session(const struct gen *g, struct session *s)
 {
   memset(s, 0, sizeof *s);

@@ -358,6 +358,7 @@ cmd_check(struct opts *o)
 {
   static struct check c;
   struct out out;
+  memset(&c, 0, sizeof c);
   if(!o->handshake && !o->ends && !o->sandwich && o->max_lost < 0 && o->max_unmatched < 0 && o->max_band < 0 && !o->noreason)
     return seterr(EX_BADUSE, "name at least one check: see nettrace check --help");
   int rc = session_open(&c.s, o->argc, o->argv);

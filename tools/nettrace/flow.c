@@ -19,10 +19,11 @@ frame_is_tcp(const struct frame *f)
   return f->type == 0x0800 && f->proto == 6;
 }
 
+// ARP that looks for somebody; a host that announces itself asks for its own address.
 static bool
 is_arp(const struct frame *f)
 {
-  return f->type == 0x0806;
+  return f->type == 0x0806 && f->flow.laddr != f->flow.raddr;
 }
 
 // The connection of an item, if it names one.
@@ -154,9 +155,6 @@ static bool
 concerns(const struct session *s, const struct member *m, const struct rec *r, const struct event *e)
 {
   const struct nt_slot *slot = rec_slot(s->b, r);
-  const char *why = rec_named(s->b, r, "why");
-  if(why && !strcmp(why, "LOCK"))
-    return false;
   if(!strcmp(e->name, "wakeup"))
     return idset_has(&m->pid, (u32)rec_get(s->b, r, "who"));
   if(!strcmp(e->name, "switch"))

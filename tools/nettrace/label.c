@@ -159,7 +159,9 @@ sleep_text(char *to, size_t max, const struct session *s, const struct rec *r, c
   u16 call = t->lastcall[rec_slot(s->b, r)->pid];
   const char *name = call && f ? set_name(f->set, call - 1u) : 0;
   const char *why = rec_named(s->b, r, "why");
-  if(name)
+  if(why && !strcmp(why, "LOCK"))
+    snprintf(to, max, "waits: %s", symbol_str((u32)rec_get(s->b, r, "chan")));
+  else if(name)
     snprintf(to, max, "%s() sleeps", name);
   else
     snprintf(to, max, "pid %u sleeps%s%s", rec_slot(s->b, r)->pid, why ? ": " : "", why ? why : "");

@@ -189,6 +189,15 @@ put_frame(struct picture *p, const struct item *it, u8 color)
     put(p, head + 2 > p->lane[L_DRIVER] ? head + 2 : p->lane[L_DRIVER], more, color);
 }
 
+static int
+width_of(const char *text)
+{
+  int n = 0;
+  for(const char *s = text; *s; s += charlen(s))
+    n++;
+  return n;
+}
+
 static void
 put_rec(struct picture *p, const struct item *it, u8 color)
 {
@@ -202,8 +211,11 @@ put_rec(struct picture *p, const struct item *it, u8 color)
     return;
   }
   bool drop = e && !strcmp(e->name, "net_drop");
-  int at = p->lane[rec_lane(p->s, r)];
-  at = put(p, at, drop ? "✗ " : "● ", drop ? 31 : color);
+  int dot = p->lane[rec_lane(p->s, r)], at = dot + 2, n = width_of(label);
+  if(dot == p->lane[L_PROCESS] && at + n > p->width && n < dot - p->lane[L_NETIF])
+    at = dot - 1 - n; // no room at the edge: left of its dot
+  put(p, at < dot ? at - 1 : dot, " ", 0);
+  put(p, dot, drop ? "✗ " : "● ", drop ? 31 : color);
   put(p, at, label, drop ? 31 : e && !strcmp(e->name, "tcp_state") ? state_color(p->state)
                                                                    : color);
   enum unmatched u = p->s->have_cap && e && (rec_is(p->s, it->idx, "e1000_rx") || rec_is(p->s, it->idx, "e1000_tx")) ? rec_fate(p->s, it->idx) : UM_NONE;

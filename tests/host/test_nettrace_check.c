@@ -1,0 +1,237 @@
+// nettrace check must be able to fail: each check over a good run and over one
+// with the fault it is there for.  Also the other commands over damaged runs.
+//
+// Built from tests/host/test_nettrace_check.c and all of tools/nettrace but
+// main.c; -lcmocka -lpcap.
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <unistd.h>
+#include "test_nettrace_gen.h"
+
+static char dir[] = "/tmp/test_nettrace.XXXXXX";
+
+static char *
+in_dir(const char *name)
+{
+  static char path[2][128];
+  static int turn;
+  turn = !turn;
+  snprintf(path[turn], sizeof path[turn], "%s/%s", dir, name);
+  return path[turn];
+}
+
+static void
+write_run(const struct gen *g, size_t trace_len)
+{
+  FILE *f = fopen(in_dir("trace.nt"), "wb");
+  fwrite(g->trace, 1, trace_len, f);
+  fclose(f);
+  f = fopen(in_dir("wire.pcap"), "wb");
+  const u32 head[6] = {0xa1b2c3d4, 0x00040002, 0, 0, 65536, 1};
+  fwrite(head, sizeof head, 1, f);
+  for(u32 i = 0; i < g->nframe; i++) {
+    const struct genframe *fr = &g->frame[i];
+    const u32 h[4] = {(u32)(fr->w / 1000000000), (u32)(fr->w % 1000000000 / 1000), fr->len, fr->len};
+    fwrite(h, sizeof h, 1, f);
+    fwrite(fr->data, fr->len, 1, f);
+  }
+  fclose(f);
+}
+
+// Run one command over the run directory; its output goes to the file out.
+static int
+run(int (*cmd)(struct opts *o), struct opts o)
+{
+  char *argv[] = {dir};
+  char out[128];
+  snprintf(out, sizeof out, "%s/out", dir);
+  o.argv = argv;
+  o.argc = 1;
+  o.quiet = true;
+  o.out = out;
+  return cmd(&o);
+}
+
+static bool
+said(const char *words)
+{
+  static char text[1 << 20];
+  FILE *f = fopen(in_dir("out"), "r");
+  size_t n = fread(text, 1, sizeof text - 1, f);
+  fclose(f);
+  text[n] = 0;
+  return strstr(text, words) != 0;
+}
+
+#define NONE .max_lost = -1, .max_unmatched = -1, .max_band = -1
+
+static void
+test_checks(void **state)
+{
+  (void)state;
+  static const struct {
+    struct genopts g;
+    struct opts o;
+    int rc;
+    const char *says;
+  } tab[] = {
+    {{.seed = 1, .frames = 30, .dup = 10}, {NONE, .handshake = true, .ends = true, .sandwich = true}, 0, ""},
+    {{.seed = 1, .frames = 30}, {.max_lost = 0, .max_unmatched = 0, .max_band = 5, .noreason = "NOT_SPECIFIED"}, 0, ""},
+    {{.seed = 1, .frames = 30, .noreply = true}, {NONE, .handshake = true}, 1, "no ACK in the capture after packet #2"},
+    {{.seed = 1, .frames = 30, .seqbug = true}, {NONE, .handshake = true}, 1, "no ACK in the events"},
+    {{.seed = 1, .frames = 30, .noend = true}, {NONE, .ends = true}, 1, "packet #3 has no pkt_end"},
+    {{.seed = 1, .frames = 30, .lose = 30}, {.max_lost = -1, .max_unmatched = 0, .max_band = -1}, 1, "never reached the driver"},
+    {{.seed = 1, .frames = 30, .lose = 30}, {.max_lost = 0, .max_unmatched = 100, .max_band = -1}, 0, ""},
+    {{.seed = 1, .frames = 30}, {.max_lost = -1, .max_unmatched = -1, .max_band = 0}, 1, "known to +-"},
+  };
+  for(u32 i = 0; i < sizeof tab / sizeof tab[0]; i++) {
+    struct gen g;
+    gen_make(&g, tab[i].g);
+    write_run(&g, g.len);
+    int rc = run(cmd_check, tab[i].o);
+    if(rc != tab[i].rc || !said(tab[i].says))
+      fail_msg("case %u: exit %d, and not \"%s\": %s", i, rc, tab[i].says, errtext);
+    gen_free(&g);
+  }
+}
+
+static void
+test_check_lost_and_drop(void **state)
+{
+  (void)state;
+  struct gen g;
+  gen_make(&g, (struct genopts){.seed = 2, .frames = 20});
+  g.seq[0] += 7;
+  gen_emit(&g, g.w + 1000, GEN_MARK, 0, "x", 2);
+  write_run(&g, g.len);
+  assert_int_equal(run(cmd_check, (struct opts){.max_lost = 6, .max_unmatched = -1, .max_band = -1}), 1);
+  assert_true(said("7 slots lost on cpu 0"));
+  assert_int_equal(run(cmd_check, (struct opts){.max_lost = 7, .max_unmatched = -1, .max_band = -1}), 0);
+  u8 drop[2] = {1, 0};
+  gen_emit(&g, g.w + 2000, GEN_DROP, 77, drop, 2);
+  write_run(&g, g.len);
+  assert_int_equal(run(cmd_check, (struct opts){NONE, .noreason = "NOT_SPECIFIED"}), 1);
+  assert_true(said("packet #77 dropped: NOT_SPECIFIED"));
+  assert_int_equal(run(cmd_check, (struct opts){NONE, .noreason = "NO_SOCKET"}), 0);
+  assert_int_equal(run(cmd_check, (struct opts){NONE, .noreason = "NO_SUCH_REASON"}), -EX_BADUSE);
+  assert_int_equal(run(cmd_check, (struct opts){NONE}), -EX_BADUSE);
+  u8 end[5] = {4};
+  gen_emit(&g, g.w + 3000, GEN_END, 3, end, 5);
+  write_run(&g, g.len);
+  assert_int_equal(run(cmd_check, (struct opts){NONE, .ends = true}), 1);
+  assert_true(said("packet #3 has 2 pkt_end"));
+  gen_free(&g);
+}
+
+// A frame stamped outside its bracket, where only the guest's own timers say so.
+static void
+test_check_sandwich(void **state)
+{
+  (void)state;
+  struct gen g;
+  u32 moved = 0;
+  gen_make(&g, (struct genopts){.seed = 3, .frames = 60, .dup = 60});
+  for(u32 i = 3; i < g.nframe && !moved; i++)
+    if(g.frame[i].data[12] == 8 && g.frame[i].data[13] == 6 && g.frame[i].len == 42 && g.frame[i].slot != ~0u) {
+      g.frame[i].data[41] = 9; // now the key is unique, and differs from the event's
+      moved = i;
+    }
+  write_run(&g, g.len);
+  assert_int_equal(run(cmd_check, (struct opts){.max_lost = -1, .max_unmatched = 0, .max_band = -1}), 1);
+  assert_true(said("never reached the wire") && said("no e1000_tx event"));
+  g.frame[moved].data[41] = 0;
+  for(u32 i = 0; i < g.nframe; i++)
+    g.frame[i].w += 250000; // the capture's clock is off by a quarter of a millisecond
+  write_run(&g, g.len);
+  assert_int_equal(run(cmd_check, (struct opts){NONE, .sandwich = true}), -EX_CONFLICT);
+  gen_free(&g);
+}
+
+static void
+test_rows(void **state)
+{
+  (void)state;
+  struct gen g;
+  gen_make(&g, (struct genopts){.seed = 4, .frames = 10, .lose = 20});
+  write_run(&g, g.len);
+  assert_int_equal(run(cmd_ladder, (struct opts){NONE, .all = true, .width = 120, .ascii = true}), 0);
+  assert_true(said("SYN,ACK 0 ack 1") && said("* LISTEN > SYN-RECEIVED") && said("x never reached the driver"));
+  assert_int_equal(run(cmd_ladder, (struct opts){NONE, .packets = "1-2", .width = 80}), 0);
+  assert_true(said("SYN seq 0") && !said("#3"));
+  assert_int_equal(run(cmd_ladder, (struct opts){NONE, .only = "nosuch"}), -EX_BADUSE);
+  assert_int_equal(run(cmd_dump, (struct opts){NONE, .json = true, .only = "tcp_state"}), 0);
+  assert_true(said("\"to\":\"ESTABLISHED\"") && !said("clock_sync"));
+  assert_int_equal(run(cmd_info, (struct opts){NONE, .json = true}), 0);
+  assert_true(said("\"schema\":\"nettrace-info/1\"") && said("never reached the driver"));
+  gen_free(&g);
+}
+
+// Saving what was loaded gives the same bytes.
+static void
+test_save(void **state)
+{
+  (void)state;
+  struct gen g;
+  gen_make(&g, (struct genopts){.seed = 5, .frames = 10});
+  write_run(&g, g.len);
+  assert_int_equal(run(cmd_save, (struct opts){NONE}), 0);
+  struct trace a, b;
+  assert_int_equal(trace_parse(&a, g.trace, g.len, "a"), 0);
+  assert_int_equal(trace_load(&b, in_dir("out")), 0);
+  assert_int_equal(a.boot->nrec, b.boot->nrec);
+  for(u32 i = 0; i < a.boot->nrec; i++)
+    assert_memory_equal(rec_slot(a.boot, &a.boot->rec[i]), rec_slot(b.boot, &b.boot->rec[i]), 64);
+  trace_free(&a);
+  trace_free(&b);
+  gen_free(&g);
+}
+
+// Every command, over runs with one bit wrong: any exit code, no crash.
+static void
+test_damage(void **state)
+{
+  (void)state;
+  int (*const cmd[])(struct opts * o) = {cmd_ladder, cmd_merge, cmd_info, cmd_dump, cmd_check};
+  struct gen g;
+  gen_make(&g, (struct genopts){.seed = 6, .frames = 4});
+  size_t slots = 128 + ((sizeof gen_meta - 1 + 63) & ~63ul);
+  for(size_t i = slots * 8; i < g.len * 8; i += 3) {
+    g.trace[i / 8] ^= (u8)(1u << i % 8);
+    write_run(&g, g.len);
+    run(cmd[i % 5], (struct opts){.handshake = true, .ends = true, .sandwich = true, .all = i & 8, .width = 80});
+    g.trace[i / 8] ^= (u8)(1u << i % 8);
+  }
+  gen_free(&g);
+}
+
+int
+main(void)
+{
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_checks),
+    cmocka_unit_test(test_check_lost_and_drop),
+    cmocka_unit_test(test_check_sandwich),
+    cmocka_unit_test(test_rows),
+    cmocka_unit_test(test_save),
+    cmocka_unit_test(test_damage),
+  };
+  if(mkdtemp(dir) == 0)
+    return 1;
+  int rc = cmocka_run_group_tests(tests, 0, 0);
+  unlink(in_dir("trace.nt"));
+  unlink(in_dir("wire.pcap"));
+  unlink(in_dir("out"));
+  rmdir(dir);
+  return rc;
+}
+
+// The commands leave their memory to the end of the process.
+const char *__asan_default_options(void);
+const char *
+__asan_default_options(void)
+{
+  return "detect_leaks=0";
+}
