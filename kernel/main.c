@@ -106,8 +106,8 @@ kmain(u32 magic, u32 info)
   console_start();
   devtrace_init();
   memdev_init();
+  user_init(); // first of all processes: pid 1
   net_init();
-  user_init();
   cpu_start_others();
   enter_scheduler();
 }
