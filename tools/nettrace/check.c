@@ -332,7 +332,7 @@ check_band(struct check *c, i64 max_us)
   if(c->s.al.method < CLK_FRAMES)
     find(c, "band", "the clock has no bound: neither syncs nor frames");
   else if(c->s.band > max_us * 1000)
-    find(c, "band", "the clock is known to +-%s us only", us_str(c->s.band));
+    find(c, "band", "the clock is known to +-%s us only", band_str(c->s.band));
 }
 
 static int

@@ -16,7 +16,7 @@ static void
 print_clock(const struct session *s, FILE *f)
 {
   const struct align *a = &s->al;
-  fprintf(f, "clock     %s, ±%s µs at the matched frames; %u syncs, %u frame bounds\n", method_name(a->method), us_str(s->band), a->nsync, a->nbracket);
+  fprintf(f, "clock     %s, ±%s µs at the matched frames; %u syncs, %u frame bounds\n", method_name(a->method), band_str(s->band), a->nsync, a->nbracket);
   if(a->pm)
     fprintf(f, "  K by the PM timer  %lld .. %lld ns (%s µs wide)\n", a->pmlo, a->pmhi, us_str(a->pmhi - a->pmlo));
   if(a->fr)

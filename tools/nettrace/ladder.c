@@ -295,7 +295,7 @@ put_title(struct picture *p)
   }
   fputs("0 = first frame shown", p->f);
   if(p->s->al.method >= CLK_FRAMES && p->s->have_cap)
-    fprintf(p->f, "; between wire and kernel %s%s %ss", glyph(p, "±"), us_str(p->s->band), glyph(p, "µ"));
+    fprintf(p->f, "; between wire and kernel %s%s %ss", glyph(p, "±"), band_str(p->s->band), glyph(p, "µ"));
   fputs("\n\n", p->f);
 }
 

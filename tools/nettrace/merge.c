@@ -171,7 +171,7 @@ journey(char *to, const struct session *s, const struct step *v, u32 n, u32 fram
     if(e)
       k += (size_t)snprintf(to + k, MAXCOMMENT - k, "%s%s%sus %.40s", k ? " | " : "", d < 0 ? "" : "+", us_str(d), e->name);
   }
-  snprintf(to + k, MAXCOMMENT - k, " (packet #%u, clock ±%sus)", pkt, us_str(s->band));
+  snprintf(to + k, MAXCOMMENT - k, " (packet #%u, clock ±%sus)", pkt, band_str(s->band));
 }
 
 static void

@@ -159,6 +159,13 @@ us_str(i64 ns)
   return s;
 }
 
+// The same for a bound: rounded up, so that it never claims too much.
+char *
+band_str(i64 ns)
+{
+  return us_str((ns + 99) / 100 * 100);
+}
+
 // Open path ("-" or 0: standard output) under a temporary name beside it.
 int
 out_open(struct out *o, const char *path)

@@ -276,7 +276,7 @@ session_summary(const struct session *s, FILE *to)
     fputs("no capture", to);
   fprintf(to, "; clock %s", how[s->al.method]);
   if(s->al.method >= CLK_FRAMES)
-    fprintf(to, " ±%s µs", us_str(s->band));
+    fprintf(to, " ±%s µs", band_str(s->band));
   fprintf(to, "; %llu events lost\n", s->b->lost + s->b->discarded);
   if(s->al.note)
     fprintf(to, "note: %s\n", s->al.note);

@@ -40,6 +40,7 @@ void put_json(FILE *f, const char *s, size_t n);
 char *ip_str(u32 ip);
 char *mac_str(const u8 *mac);
 char *us_str(i64 ns);
+char *band_str(i64 ns);
 
 // One output file: written under a temporary name, renamed when complete.
 struct out {
