@@ -46,6 +46,7 @@ struct e1000 {
   u32 tx_pkt[NTX];      // [n] on the last one: the packet
   u64 tx_tsc[NTX];      // [n] on the last one: when it was queued
   u32 tx_prod, tx_cons; // [n] descriptors filled and reaped, free-running
+  u8 link;              // [n] the link was up when we looked last
   u8 tx_full;           // [n] a frame was refused, TXDW is wanted
   u32 gprc, gptc, rlec; // [n] sums of counters that clear on read
 };
@@ -524,7 +525,15 @@ e1000_txdone(int nic)
 int
 e1000_link(int nic)
 {
-  return (reg(&cards[nic], E1000_STATUS) & STATUS_LU) != 0;
+  static const u16 mbps[] = {10, 100, 1000, 1000};
+  struct e1000 *c = &cards[nic];
+  u32 status = reg(c, E1000_STATUS);
+  u8 up = (status & STATUS_LU) != 0;
+  if(up != c->link)
+    TRACE(e1000_link, .pkt = 0, .sock = 0, .up = up, .mbps = up ? mbps[(status & STATUS_SPEED) / STATUS_SPEED_100] : 0,
+          .status = status);
+  c->link = up;
+  return up;
 }
 
 // Read the counters that clear on read into sums, and record all.

@@ -46,32 +46,40 @@ be32_at(const u8 *p)
   return (u32)be16_at(p) << 16 | be16_at(p + 2);
 }
 
-// Remember the packet that goes into the stack now, and what its headers say:
-// lwIP changes them, and may have freed the pbuf when the reason for a drop is known.
-// ip: len bytes from the IP header on, if type is IPv4.
-void
-input_begin(u32 pkt, u32 born, int netif, u16 type, const u8 *ip, u32 len)
+// Fill h from the n bytes at ip, the start of an IPv4 packet; what is not there stays 0.
+static void
+read_headers(struct headers *h, const u8 *ip, u32 n)
 {
-  input = (struct input){.pkt = pkt, .born = born, .netif = netif, .type = type, .len = len};
-  myproc()->pkt = pkt;
-  if(type != ETHERTYPE_IPV4 || len < 20)
+  if(n < 20)
     return;
-  input.proto = ip[9];
-  input.src = be32_at(ip + 12);
-  input.dst = be32_at(ip + 16);
+  h->proto = ip[9];
+  h->src = be32_at(ip + 12);
+  h->dst = be32_at(ip + 16);
   u32 hlen = 4 * (ip[0] & 15);
   const u8 *l4 = ip + hlen;
-  if(be16_at(ip + 6) & 0x1fff || hlen + 8 > len || (input.proto != PROTO_TCP && input.proto != PROTO_UDP))
+  if(be16_at(ip + 6) & 0x1fff || hlen + 8 > n || (h->proto != PROTO_TCP && h->proto != PROTO_UDP))
     return;
-  input.sport = be16_at(l4);
-  input.dport = be16_at(l4 + 2);
-  if(input.proto != PROTO_TCP || hlen + 20 > len)
+  h->sport = be16_at(l4);
+  h->dport = be16_at(l4 + 2);
+  if(h->proto != PROTO_TCP || hlen + 20 > n)
     return;
   u32 total = be16_at(ip + 2), skip = hlen + 4 * (l4[12] >> 4);
-  input.tcpseq = be32_at(l4 + 4);
-  input.tcpack = be32_at(l4 + 8);
-  input.tcpflags = l4[13];
-  input.tcplen = total > skip ? total - skip : 0;
+  h->tcpseq = be32_at(l4 + 4);
+  h->tcpack = be32_at(l4 + 8);
+  h->tcpflags = l4[13];
+  h->tcplen = total > skip ? total - skip : 0;
+}
+
+// Remember the packet that goes into the stack now, and what its headers say:
+// lwIP changes them, and may have freed the pbuf when the reason for a drop is known.
+// ip: n bytes from the IP header on, if type is IPv4.
+void
+input_begin(u32 pkt, u32 born, int netif, u16 type, const u8 *ip, u32 n)
+{
+  input = (struct input){.pkt = pkt, .born = born, .netif = netif, .h.len = n};
+  myproc()->pkt = pkt;
+  if(type == ETHERTYPE_IPV4)
+    read_headers(&input.h, ip, n);
 }
 
 static void
@@ -93,46 +101,60 @@ stage_of(u8 reason)
   return reason < DROP_NOMEM_PBUF || reason == DROP_NOMEM_SOCK ? STAGE_SOCKET : STAGE_MEM;
 }
 
-// Headers of our own packet going down, for net_drop.
-static struct input output;
+static const struct headers unknown;
+
+// h: what is known of the packet.
+static void
+report_drop(u32 pkt, u8 reason, u8 dir, u32 eip, const struct headers *h)
+{
+  u16 sock = pkt == input.pkt ? input.sock : 0;
+  net_drops[reason % NELEM(net_drops)]++;
+  sock_dropped(sock);
+  TRACE(net_drop, .pkt = pkt, .sock = sock, .reason = reason, .stage = stage_of(reason), .proto = h->proto,
+        .dir = dir, .eip = eip, .src = h->src, .dst = h->dst, .sport = h->sport, .dport = h->dport,
+        .len = h->len, .aux = 0);
+}
 
 static void
-report_drop(u32 pkt, u8 reason, u32 eip)
+drop_input(u8 reason, u32 eip)
 {
-  static const struct input nothing;
-  const struct input *h = pkt == input.pkt ? &input : pkt == output.pkt ? &output
-                                                                        : &nothing;
-  net_drops[reason % NELEM(net_drops)]++;
-  sock_dropped(h->sock);
-  TRACE(net_drop, .pkt = pkt, .sock = h->sock, .reason = reason, .stage = stage_of(reason), .proto = h->proto,
-        .dir = h == &output ? DIR_OUT : DIR_IN, .eip = eip, .src = h->src, .dst = h->dst,
-        .sport = h->sport, .dport = h->dport, .len = h->len, .aux = 0);
+  report_drop(input.pkt, reason, DIR_IN, eip, &input.h);
+  input.fate = FATE_DROP; // pkt_settle ends it
 }
 
-void
-net_drop_at(u32 pkt, u8 reason, u32 eip)
-{
-  report_drop(pkt, reason, eip);
-  if(pkt == input.pkt)
-    input.fate = FATE_DROP; // pkt_settle ends it
-  else
-    end_packet(pkt, 0, FATE_DROP, 0);
-}
-
-// Report that a packet was dropped, and why: the only way a packet is dropped.
-// pkt: the one in input, or one that never had a pbuf.  Who drops a pbuf calls
-// net_drop_pbuf instead.
+// Report that a received packet was dropped, and why: the only way one is dropped.
+// pkt: the one in input, or one that has no pbuf yet.
 __attribute__((noinline)) void
 net_drop(u32 pkt, u8 reason)
 {
-  net_drop_at(pkt, reason, (u32)__builtin_return_address(0));
+  u32 eip = (u32)__builtin_return_address(0);
+  if(pkt == input.pkt) {
+    drop_input(reason, eip);
+    return;
+  }
+  report_drop(pkt, reason, DIR_IN, eip, &unknown);
+  end_packet(pkt, 0, FATE_DROP, 0);
+}
+
+// The same for bytes of ours that never became a packet.
+__attribute__((noinline)) void
+net_drop_unsent(u32 pkt, u8 reason)
+{
+  report_drop(pkt, reason, DIR_OUT, (u32)__builtin_return_address(0), &unknown);
+  end_packet(pkt, 0, FATE_DROP, 0);
 }
 
 // The same for a packet in a pbuf, which the caller frees.
 __attribute__((noinline)) void
 net_drop_pbuf(struct pbuf *p, u8 reason)
 {
-  report_drop(p->pkt, reason, (u32)__builtin_return_address(0));
+  struct headers h = {.len = p->tot_len};
+  const u8 *frame = p->payload;
+  int out = (p->fate & PKT_SENT) != 0;
+  if(out && p->len > SIZEOF_ETH_HDR && be16_at(frame + 12) == ETHERTYPE_IPV4)
+    read_headers(&h, frame + SIZEOF_ETH_HDR, p->len - SIZEOF_ETH_HDR);
+  report_drop(p->pkt, reason, out ? DIR_OUT : DIR_IN, (u32)__builtin_return_address(0),
+              p->pkt == input.pkt ? &input.h : &h);
   p->fate = (p->fate & ~0xffu) | FATE_DROP;
 }
 
@@ -181,7 +203,8 @@ pkt_died(struct pbuf *p)
   if(fate == 0 && p->fate & PKT_FRAG && input.pkt)
     fate = FATE_STACK; // its last fragment is in input: put together and used
   if(fate == 0) {
-    report_drop(p->pkt, late_reason(p), (u32)__builtin_return_address(0));
+    report_drop(p->pkt, late_reason(p), p->fate & PKT_SENT ? DIR_OUT : DIR_IN,
+                (u32)__builtin_return_address(0), &unknown);
     fate = FATE_DROP;
   }
   p->fate |= PKT_ENDED;
@@ -198,7 +221,7 @@ pkt_settle(u32 pkt)
   watch_settle();
   if(input.gone) {
     if(input.fate == 0 && input.reason)
-      net_drop_at(pkt, input.reason, input.eip);
+      drop_input(input.reason, input.eip);
     end_packet(pkt, input.born, input.fate ? input.fate : FATE_STACK, input.sock);
   }
   input.pkt = 0;

@@ -45,22 +45,29 @@ struct netif *ethif_init(int nic);
 void ethif_rx(int nic, u32 pkt, u8 *frame, u32 len);
 void ethif_txdone(void *cookie);
 
-// The packet now in input, and what is known of it before lwIP changes it.
+// What a drop reports of a packet: host order, 0 if it has no such header.
+struct headers {
+  u32 src, dst;
+  u16 sport, dport;
+  u16 len; // of the packet from the IP header on
+  u8 proto;
+  u16 tcpflags, tcplen;
+  u32 tcpseq, tcpack;
+};
+
+// The packet now in input, and what its headers said before lwIP changed them.
 // One: netd handles one packet at a time.
 struct input {
-  u32 pkt, born;        // 0: no packet is in input
-  u8 gone;              // its pbuf has been freed
-  u8 fate;              // FATE_..., 0 not known yet
-  u8 reason;            // DROP_... somebody noted, 0 none
-  u8 maybe;             // DROP_... if its data turn out to be unused
-  u32 eip;              // who noted it
-  u16 sock;             // socket id its connection has
-  u16 type, len;        // Ethernet type, frame length
-  u8 netif, proto, seg; // seg: tcp_seg_in was emitted
-  u32 src, dst;         // host order, 0 if it is no IP packet
-  u16 sport, dport;     // host order, 0 if it has none
-  u16 tcpflags, tcplen; //
-  u32 tcpseq, tcpack;   //
+  u32 pkt, born; // 0: no packet is in input
+  u8 gone;       // its pbuf has been freed
+  u8 fate;       // FATE_..., 0 not known yet
+  u8 reason;     // DROP_... somebody noted, 0 none
+  u8 maybe;      // DROP_... if its data turn out to be unused
+  u32 eip;       // who noted the reason
+  u16 sock;      // socket id its connection has
+  u8 netif;      //
+  u8 seg;        // tcp_seg_in was emitted
+  struct headers h;
 };
 extern struct input input;
 void input_begin(u32 pkt, u32 born, int netif, u16 type, const u8 *ip, u32 len);
@@ -68,7 +75,7 @@ void pkt_settle(u32 pkt);
 void pkt_died(struct pbuf *);
 u32 pkt_birth(struct pbuf *);
 void net_drop(u32 pkt, u8 reason);
-void net_drop_at(u32 pkt, u8 reason, u32 eip);
+void net_drop_unsent(u32 pkt, u8 reason);
 void net_drop_pbuf(struct pbuf *, u8 reason);
 extern u32 net_drops[64]; // by reason
 

@@ -255,7 +255,7 @@ static void
 drop_writes(struct sock *s)
 {
   for(int i = 0; i < s->nwrite; i++)
-    net_drop(s->writes[i].pkt, DROP_TCP_RESET);
+    net_drop_unsent(s->writes[i].pkt, DROP_TCP_RESET);
   s->nwrite = 0;
 }
 

@@ -267,7 +267,7 @@ watch_seg_in(struct tcp_pcb *pcb, const struct tcp_hdr *hdr, u16_t optlen, u16_t
   input.seg = 1;
   input.sock = sock_id(pcb);
   u16 mss = flags & TCP_SYN ? mss_option((const u8 *)(hdr + 1), opt1len) : 0;
-  TRACE(tcp_seg_in, .pkt = input.pkt, .sock = input.sock, .laddr = input.dst, .raddr = input.src,
+  TRACE(tcp_seg_in, .pkt = input.pkt, .sock = input.sock, .laddr = input.h.dst, .raddr = input.h.src,
         .lport = hdr->dest, .rport = hdr->src, .seq = hdr->seqno, .ack = hdr->ackno, .wnd = hdr->wnd,
         .len = len, .flags = flags, .mss = mss, .state = pcb->state, .xmit = 0);
   input.maybe = why_unused(pcb, hdr, len);
@@ -281,12 +281,12 @@ watch_seg_in(struct tcp_pcb *pcb, const struct tcp_hdr *hdr, u16_t optlen, u16_t
 static void
 orphan_segment(void)
 {
-  if(input.seg || input.proto != PROTO_TCP || input.sport == 0)
+  if(input.seg || input.h.proto != PROTO_TCP || input.h.sport == 0)
     return;
   input.seg = 1;
-  TRACE(tcp_seg_in, .pkt = input.pkt, .sock = 0, .laddr = input.dst, .raddr = input.src, .lport = input.dport,
-        .rport = input.sport, .seq = input.tcpseq, .ack = input.tcpack, .wnd = 0, .len = input.tcplen,
-        .flags = input.tcpflags, .mss = 0, .state = TCPSTATE_CLOSED, .xmit = 0);
+  TRACE(tcp_seg_in, .pkt = input.pkt, .sock = 0, .laddr = input.h.dst, .raddr = input.h.src, .lport = input.h.dport,
+        .rport = input.h.sport, .seq = input.h.tcpseq, .ack = input.h.tcpack, .wnd = 0, .len = input.h.tcplen,
+        .flags = input.h.tcpflags, .mss = 0, .state = TCPSTATE_CLOSED, .xmit = 0);
 }
 
 // The packet in input has been through the stack.  If it died without a word, decide
@@ -300,10 +300,10 @@ watch_settle(void)
   watch_enter(TCP_WHY_TIMER);
   if(!input.gone || input.fate || input.reason)
     return;
-  if(input.proto == PROTO_TCP && !input.seg) {
+  if(input.h.proto == PROTO_TCP && !input.seg) {
     orphan_segment();
     note(DROP_NO_SOCKET, (u32)tcp_input); // a reset to nobody is not even answered
-  } else if(input.proto == PROTO_TCP && input.tcplen && !(input.tcpflags & (TCP_SYN | TCP_FIN | TCP_RST)))
+  } else if(input.h.proto == PROTO_TCP && input.h.tcplen && !(input.h.tcpflags & (TCP_SYN | TCP_FIN | TCP_RST)))
     note(input.maybe ? input.maybe : DROP_NOT_SPECIFIED, (u32)tcp_input);
   else
     input.fate = FATE_STACK;
@@ -364,8 +364,8 @@ watch_seg_out(struct pbuf *p, const struct tcp_hdr *hdr, const struct tcp_pcb *c
   if(pcb && pcb->unsent && pcb->unsent->p == p)
     p->fate |= PKT_KEPT;
   TRACE(tcp_seg_out, .pkt = p->pkt, .sock = pcb ? sock_id(pcb) : input.sock,
-        .laddr = pcb ? lwip_ntohl(pcb->local_ip.addr) : input.dst,
-        .raddr = pcb ? lwip_ntohl(pcb->remote_ip.addr) : input.src,
+        .laddr = pcb ? lwip_ntohl(pcb->local_ip.addr) : input.h.dst,
+        .raddr = pcb ? lwip_ntohl(pcb->remote_ip.addr) : input.h.src,
         .lport = lwip_ntohs(hdr->src), .rport = lwip_ntohs(hdr->dest), .seq = seq,
         .ack = lwip_ntohl(hdr->ackno), .wnd = lwip_ntohs(hdr->wnd), .len = len, .flags = flags,
         .mss = flags & TCP_SYN ? mss_option((const u8 *)(hdr + 1), hlen - TCP_HLEN) : 0,
@@ -394,7 +394,7 @@ transport(const u8 *ip, u32 n)
 static void
 icmp_in(u32 pkt, const u8 *m)
 {
-  TRACE(icmp_in, .pkt = pkt, .sock = 0, .src = input.src, .dst = input.dst, .type = m[0], .code = m[1],
+  TRACE(icmp_in, .pkt = pkt, .sock = 0, .src = input.h.src, .dst = input.h.dst, .type = m[0], .code = m[1],
         .id = be16_at(m + 4), .seq = be16_at(m + 6));
 }
 
@@ -402,8 +402,8 @@ static void
 udp_in(u32 pkt, const u8 *u)
 {
   u16 len = be16_at(u + 4);
-  TRACE(udp_in, .pkt = pkt, .sock = 0, .laddr = input.dst, .raddr = input.src, .lport = input.dport,
-        .rport = input.sport, .len = len >= 8 ? len - 8 : 0, .csum = be16_at(u + 6));
+  TRACE(udp_in, .pkt = pkt, .sock = 0, .laddr = input.h.dst, .raddr = input.h.src, .lport = input.h.dport,
+        .rport = input.h.sport, .len = len >= 8 ? len - 8 : 0, .csum = be16_at(u + 6));
 }
 
 // LWIP_HOOK_IP4_INPUT: an IP packet, nothing checked but its version.  A packet that
@@ -423,7 +423,7 @@ watch_ip_in(struct pbuf *p, struct netif *inp)
   u16 frag = be16_at(ip + 6);
   if(frag & 0x3fff)
     p->fate |= PKT_FRAG;
-  TRACE(ip_in, .pkt = p->pkt, .sock = 0, .src = input.src, .dst = input.dst, .len = be16_at(ip + 2),
+  TRACE(ip_in, .pkt = p->pkt, .sock = 0, .src = input.h.src, .dst = input.h.dst, .len = be16_at(ip + 2),
         .ipid = be16_at(ip + 4), .frag = frag, .proto = ip[9], .ttl = ip[8], .tos = ip[1], .netif = input.netif);
   const u8 *l4 = transport(ip, p->len);
   if(l4 && ip[9] == PROTO_ICMP)
@@ -541,7 +541,7 @@ looped(void)
 static u8
 ip_drop_reason(u8 reason)
 {
-  int odd_source = (input.src >> 28) >= 14;
+  int odd_source = (input.h.src >> 28) >= 14;
   return reason == DROP_OTHERHOST && odd_source ? DROP_IP_INHDR : reason;
 }
 
@@ -558,7 +558,7 @@ lwt_stat(const char *counter, const char *function)
     return;
   u32 eip = (u32)__builtin_return_address(0);
   if(strcmp(counter, "tcp.proterr") == 0) {
-    int many = input.dst == 0xffffffff || (input.dst >> 28) == 14; // else nobody has that port
+    int many = input.h.dst == 0xffffffff || (input.h.dst >> 28) == 14; // else nobody has that port
     orphan_segment();
     note(many ? DROP_TCP_HDR : DROP_NO_SOCKET, eip);
     return;
