@@ -80,6 +80,7 @@ enum how {
 };
 
 // Field of an event -> sum, or member of its flow.  field 0: none is needed.
+// The rules of one event stand together.
 static const struct rule {
   const char *event, *field;
   enum how how;
@@ -108,6 +109,7 @@ static const struct rule {
   {"tcp_seg_out", "xmit", REPEAT, &rexmits, 0},
   {"tcp_seg_out", "xmit", REPEAT, IN_FLOW(rexmits)},
   {"tcp_state", "to", SET, IN_FLOW(state)},
+  {"tcp_rtt", "srtt_us", SET, IN_FLOW(rtt_us)},
   {"sock_accept", 0, PID, IN_FLOW(owner)},
   {"sock_rx", "n", ADD, IN_FLOW(rx)},
   {"sock_tx", "n", ADD, IN_FLOW(tx)},
@@ -126,9 +128,9 @@ static const struct rule {
 };
 #define NRULE (int)(sizeof(rules) / sizeof(rules[0]))
 
-// The names, looked up: per rule its event's number and its field; per event
-// the fields that name a flow, and whether the tail shows it.
-static int rule_id[NRULE];
+// The names, looked up: per rule its event's number and its field; per event its
+// first rule, the fields that name a flow, and whether the tail shows it.
+static int rule_id[NRULE], first_rule[NT_MAXEV];
 static const struct nt_field *rule_field[NRULE];
 static const struct nt_field *flow_field[NT_MAXEV][3];
 static u8 in_tail[NT_MAXEV];
@@ -140,13 +142,13 @@ look_up(void)
 {
   static const char *const names[] = {"lport", "raddr", "rport"};
   static const char *const noise[] = {"clock_sync", "proc", "ctl", "e1000_stat", "sock_stat", "sock_count"};
-  for(int i = 0; i < NRULE; i++) {
-    rule_id[i] = nt_event(&tr, rules[i].event);
-    if(rule_id[i] < 0 || rules[i].field == 0)
+  for(int i = NRULE; i-- > 0;) {
+    int id = rule_id[i] = nt_event(&tr, rules[i].event);
+    if(id < 0)
       continue;
-    rule_field[i] = nt_field(&tr, rule_id[i], rules[i].field);
-    if(rule_field[i] == 0)
-      rule_id[i] = -1;
+    first_rule[id] = i;
+    if(rules[i].field)
+      rule_field[i] = nt_field(&tr, id, rules[i].field);
   }
   for(int id = 0; id < NT_MAXEV; id++) {
     for(int k = 0; k < 3; k++)
@@ -230,10 +232,10 @@ static void
 apply(const struct nt_slot *s)
 {
   struct flow *f = 0;
-  for(const struct rule *r = rules; r < rules + NRULE; r++) {
-    int i = r - rules;
-    if(rule_id[i] != s->id)
-      continue;
+  for(int i = first_rule[s->id]; i < NRULE && rule_id[i] == s->id; i++) {
+    const struct rule *r = &rules[i];
+    if(r->field && rule_field[i] == 0)
+      continue; // this kernel's event has no such field
     if(r->sum == 0 && f == 0)
       f = flow_of(s, r->how != REPEAT);
     if(r->sum == 0 && f == 0)
@@ -323,7 +325,7 @@ settle(u32 ms)
     f->rx_old = f->rx;
     f->tx_old = f->tx;
     f->trouble_old = f->rexmits + f->drops;
-    if(tracing && f->gone_ms == 0 && (nsnap - f->snap > 1 || (f->state == closed && f->snap != nsnap)))
+    if(tracing && f->gone_ms == 0 && (nsnap - f->snap > 1 || (f->state == closed && f->lport)))
       f->gone_ms = now;
   }
 }
@@ -381,14 +383,15 @@ head_line(struct nt_line *o, int i)
     nt_printf(o, "  flows %u  ev %H/s  TRACE %s  lost %u%s", open, rate.events, trace_state, lost, paused ? "  PAUSED" : "");
   } else if(i == 1) {
     nt_printf(o, "rx %4HB/s %4Hp/s  tx %4HB/s %4Hp/s", rate.rx_bytes, rate.rx_frames, rate.tx_bytes, rate.tx_frames);
-    nt_printf(o, "  irq %4H/s  rexmit %u  drop %u%s", rate.irqs, rexmits, drops, drops ? " " : "");
+    nt_printf(o, "  rexmit %H  drop %H%s", rexmits, drops, drops ? " " : "");
     if(drops)
       nt_named(o, &tr, "DROP", reason);
   } else if(i == 2) {
+    nt_printf(o, "irq %H/s", rate.irqs);
     if(rx_size)
-      nt_printf(o, "rxring %u/%u  txring %u/%u", rx_size - rx_free, rx_size, tx_used, tx_size);
+      nt_printf(o, "  ring rx %u/%u tx %u/%u", rx_size - rx_free, rx_size, tx_used, tx_size);
     if(pbuf_max)
-      nt_printf(o, "  pbuf %u max %u  tcpseg %u max %u  time-wait %u", pbuf, pbuf_max, seg, seg_max, time_wait);
+      nt_printf(o, "  pbuf %u max %u  seg %u max %u  time-wait %u", pbuf, pbuf_max, seg, seg_max, time_wait);
   } else {
     nt_printf(o, "   PID NAME    STATE        LPORT REMOTE                RX/s TX/s  RTT    Q  XM");
   }

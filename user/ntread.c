@@ -42,7 +42,8 @@ put_num(struct nt_line *o, u64 x, u32 base, int width, char pad)
   put_text(o, p, end - p, width, pad);
 }
 
-// x in at most four characters: 999 1.4k 94k 999k 1.2M ... 4.2G, cut, not rounded.
+// x in at most four characters: 999 1.4k 94k 999k 1.2M ... 4.2G, cut, not rounded;
+// without the fraction if there is room for three only.
 static void
 put_human(struct nt_line *o, u32 x, int width)
 {
@@ -56,7 +57,7 @@ put_human(struct nt_line *o, u32 x, int width)
   }
   if(*unit == ' ')
     nt_printf(&n, "%u", x);
-  else if(x < 10 && (width > 3 || width < -3))
+  else if(x < 10 && width != 3)
     nt_printf(&n, "%u.%u%c", x, rest / 100, *unit);
   else
     nt_printf(&n, "%u%c", x, *unit);

@@ -160,7 +160,7 @@ def test_screen_and_quit(vm):
     text = screen.wait(r' en0 10\.0\.2\.15 [\s\S]*^q quit')
     lines = text.split('\n')
     assert re.match(r'nettop 00:00:\d\d  en0 10.0.2.15 .* TRACE on  lost 0$', lines[0])
-    assert [line[:2] for line in lines[1:3]] == ['rx', 'rx']
+    assert [line[:2] for line in lines[1:3]] == ['rx', 'ir']
     assert lines[3].split() == 'PID NAME STATE LPORT REMOTE RX/s TX/s RTT Q XM'.split()
     assert lines[23].startswith('q quit') and lines[16].startswith('-- last events')
     assert the([r for r in rows(text) if r['state'] == 'LISTEN'], text)['name'] == 'httpd'
