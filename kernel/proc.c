@@ -210,7 +210,10 @@ fork(void)
     return -1;
   }
   int pid = p->pid;
-  start(p);
+  acquire(&ptable.lock);
+  p->killed = p->parent->killed; // kill_tree may have come while p had no parent yet
+  make_runnable(p);
+  release(&ptable.lock);
   return pid;
 }
 
