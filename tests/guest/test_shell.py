@@ -6,13 +6,14 @@ import pytest
 
 from vm import BUILD, VM
 
+QUIET = 'rc=off ip=none'  # the address would be told in the middle of some command's output
 FS = os.path.join(os.path.dirname(__file__), '..', '..', 'user', 'fs')
 
 
 @pytest.fixture
 def sh(boot):
     """A guest of its own, without httpd."""
-    return boot(ports=(), append='rc=off')
+    return boot(ports=(), append=QUIET)
 
 
 def test_words_and_quotes(sh):
@@ -79,7 +80,7 @@ def test_syntax_errors(line, shared):
 
 @pytest.fixture(scope='module')
 def shared():
-    with VM(ports=(), append='rc=off', name='shell') as vm:
+    with VM(ports=(), append=QUIET, name='shell') as vm:
         vm.cmd('echo ready')
         yield vm
 
@@ -108,7 +109,7 @@ def test_ctrl_c_ends_the_job(shared):
         shared.send(job + '\n')
         mark = len(shared.output())
         # Too early it only clears the line, since no job has the terminal yet: again.
-        shared._until(lambda: shared.key('\x03') or '\n$ ' in shared.output()[mark:], 'a prompt')
+        shared._until(lambda: shared.key('\x03') or '\n$' in shared.output()[mark:], 'a prompt')
         assert shared.cmd('echo alive') == 'alive\n'
 
 
@@ -121,7 +122,7 @@ def test_ctrl_d_ends_the_input(shared):
 
 
 def test_end_of_input_starts_a_new_shell(boot):
-    vm = boot(ports=(), append='rc=off')
+    vm = boot(ports=(), append=QUIET)
     vm.expect(r'init: starting sh\n\$ ')
     vm.key('\x04')
     vm.expect(r'init: starting sh\n\$ ')
@@ -141,7 +142,7 @@ def test_rc_runs_httpd(boot):
 @pytest.mark.parametrize('line, status', [('echo a', 0), ('cat nosuch', 1), ('nosuch', 127), ('echo a |', 2),
                                           ('poweroff 5', 5), ('grep nosuch README', 1), ('cat README | wc', 0)])
 def test_run_gives_the_status(boot, line, status):
-    vm = boot(ports=(), append=f'run="{line}"')
+    vm = boot(ports=(), append=f'ip=none run="{line}"')
     vm._until(lambda: not vm.running(), 'the guest powers off')
     vm.stop()
     said = vm.status()
