@@ -56,7 +56,7 @@ KFLAGS = $(M32) $(OPT) -DKERNEL -Ikernel $(WARN) $(MUST) -Wframe-larger-than=512
 # lwIP by -I: gcc -MM leaves out what -isystem finds, and tests/layers reads that.
 LFLAGS = $(KFLAGS) -Ikernel/net -Ikernel/net/arch/libc -I$(LWIP)/src/include -include kernel/net/lwiptrace.h
 UFLAGS = $(M32) $(OPT) -fno-builtin -Ikernel/uapi -Iuser $(WARN) $(MUST)
-HFLAGS = -std=gnu11 -O2 -g -MMD -MP -Ikernel/uapi $(WARN) $(MUST)
+HFLAGS = -std=gnu11 -O2 -g -MMD -MP $(WARN) $(MUST)
 
 .PHONY: all kernel tools
 all: $(B)/kernel.elf $(B)/fs.img $(B)/nettrace
@@ -114,7 +114,7 @@ $(B)/fs.img: $(B)/mkfs $(UPROGS:%=$(B)/user/%.bin) $(UFILES:%=user/fs/%)
 # ---- tools of the host ---------------------------------------------------
 
 $(B)/mkfs: tools/mkfs/mkfs.c tools/mkfs/check.c
-	$(call say,HOSTCC,$@)mkdir -p $(@D) && $(HOSTCC) $(HFLAGS) -Itools/mkfs $^ -o $@
+	$(call say,HOSTCC,$@)mkdir -p $(@D) && $(HOSTCC) $(HFLAGS) -Ikernel/uapi $^ -o $@
 $(B)/host/%.o: tools/nettrace/%.c
 	$(call say,HOSTCC,$<)mkdir -p $(@D) && $(HOSTCC) $(HFLAGS) -c $< -o $@
 $(B)/nettrace: $(NETTRACE:%=$(B)/host/%.o)

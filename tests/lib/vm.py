@@ -21,9 +21,9 @@ expected, what came, and where the evidence lies.
 import json
 import os
 import re
+import select
 import shutil
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -60,7 +60,6 @@ class VM:
         VM.count += 1
         self.steps = []
         self.proc = self.con = None
-        self.heard = bytearray()  # from the console's socket
         self.mark = 0  # up to here the console has been read by expect()
         runs = os.path.join(TOP, 'run', 'tests')
         os.makedirs(runs, exist_ok=True)
@@ -105,8 +104,8 @@ class VM:
         """End the guest, whatever its state; return capture's exit status."""
         if self.proc is None:
             return None
-        if self.con:
-            self.con.close()
+        if self.con is not None:
+            os.close(self.con)
             self.con = None
         if self.proc.poll() is None:
             self.proc.stdin.close()  # the end of capture's COMMAND
@@ -129,8 +128,12 @@ class VM:
                       f"guest={said.get('guest')} guest_status={said.get('guest_status')}")
 
     def running(self):
-        """Is QEMU there?  Its end of the console's socket tells."""
-        return self.con is not None and not self.closed.is_set()
+        """Is QEMU there?  The console's FIFO has lost its reader if not."""
+        if self.con is None:
+            return False
+        gone = select.poll()
+        gone.register(self.con, 0)  # POLLERR is always told
+        return not gone.poll(0)
 
     def remove(self):
         """Forget the evidence, after a test that passed."""
@@ -142,10 +145,11 @@ class VM:
 
     def output(self):
         """All that the guest has said on the console so far."""
-        said = self._log()
-        if self.heard:
-            said = said[:self.joined] + bytes(self.heard)
-        return said.decode('latin-1').replace('\r\n', '\n')
+        try:
+            with open(os.path.join(self.dir, 'serial.log'), 'rb') as f:
+                return f.read().decode('latin-1').replace('\r\n', '\n')
+        except FileNotFoundError:
+            return ''
 
     def send(self, text):
         """Type text, once there is a first prompt: each byte waits for the echo of the
@@ -161,7 +165,7 @@ class VM:
 
     def key(self, text):
         """Send bytes that are not echoed: raw mode, control characters."""
-        self.con.sendall(text.encode('latin-1'))
+        os.write(self.con, text.encode('latin-1'))
 
     def expect(self, pattern, timeout=CAP):
         """Wait for pattern in what the console says after the last expect, send or cmd."""
@@ -256,40 +260,11 @@ class VM:
     # Inside
 
     def _connect(self):
-        """Take the console's socket.  Its path is too long for a socket's name, so
-        the directory is named by a descriptor.  From here on the socket says what
-        the guest prints: when we are slow to take it, QEMU tries a byte again, and
-        writes it to serial.log each time."""
-        before = len(self._log())
-        folder = os.open(self.dir, os.O_PATH)
+        """Take the writing end of the console's FIFO; QEMU holds the other one."""
         try:
-            self.con = socket.socket(socket.AF_UNIX)
-            self.con.connect(f'/proc/self/fd/{folder}/con.sock')
+            self.con = os.open(os.path.join(self.dir, 'con.in'), os.O_WRONLY | os.O_NONBLOCK)
         except OSError:
-            self.con.close()
-            self.con = None
             self.fail('a console', 'the guest ended as soon as it was ready')
-        finally:
-            os.close(folder)
-        self.closed = threading.Event()
-        threading.Thread(target=self._drain, args=(self.con, before), daemon=True).start()
-
-    def _drain(self, con, before):
-        try:
-            while data := con.recv(65536):
-                if not self.heard:  # the guest may have spoken while we connected
-                    self.joined = max(before, self._log().find(data[:8], before))
-                self.heard += data
-        except OSError:
-            pass
-        self.closed.set()
-
-    def _log(self):
-        try:
-            with open(os.path.join(self.dir, 'serial.log'), 'rb') as f:
-                return f.read()
-        except FileNotFoundError:
-            return b''
 
     def _until(self, test, expected, timeout=CAP):
         """Wait until test() is true and return that; the console's log is a file,

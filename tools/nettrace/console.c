@@ -1,10 +1,12 @@
-// console and monitor: talk to a running QEMU over the run directory's sockets.
+// console and monitor: talk to a running QEMU through its run directory.
 //
 // The console shows serial.log from its beginning, so nothing said earlier is
-// missed, and only drains what the socket repeats.
+// missed; keys go into the FIFO con.in, whose reader is QEMU.
 #include <errno.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -81,7 +83,7 @@ copy_log(int log)
 
 // Send input to the guest.  Returns 0 to leave, 1 to go on, 2 at the end of input.
 static int
-send_input(int sock)
+send_input(int keys)
 {
   char buf[256];
   ssize_t n = read(0, buf, sizeof buf);
@@ -90,7 +92,7 @@ send_input(int sock)
   char *stop = raw ? memchr(buf, CTRL_CLOSE, (size_t)n) : 0;
   size_t len = stop ? (size_t)(stop - buf) : (size_t)n;
   for(size_t i = 0; i < len; i++) { // one at a time: the UART's queue is short
-    if(write(sock, buf + i, 1) != 1)
+    if(write(keys, buf + i, 1) != 1)
       return 0;
     if(len > 1)
       nanosleep(&(struct timespec){.tv_nsec = 2000000}, 0);
@@ -98,31 +100,23 @@ send_input(int sock)
   return stop ? 0 : 1;
 }
 
-// False when QEMU has closed the socket.
-static bool
-drain_socket(int sock)
-{
-  char buf[4096];
-  ssize_t n = recv(sock, buf, sizeof buf, MSG_DONTWAIT);
-  return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
-}
-
+// Until the user leaves or QEMU ends (the FIFO then has no reader: POLLERR).
 static void
-talk(int sock, int log)
+talk(int keys, int log)
 {
-  struct pollfd p[2] = {{.fd = sock, .events = POLLIN}, {.fd = 0, .events = POLLIN}};
+  struct pollfd p[2] = {{.fd = keys}, {.fd = 0, .events = POLLIN}};
   while(copy_log(log)) {
     if(poll(p, 2, 50) < 0 && errno != EINTR)
       break;
+    if(p[0].revents & POLLERR)
+      break;
     if(p[1].revents) {
-      int more = send_input(sock);
+      int more = send_input(keys);
       if(more == 0)
         break;
       if(more == 2)
         p[1].fd = -1; // the guest may still have something to say
     }
-    if(p[0].revents && !drain_socket(sock))
-      break;
   }
   copy_log(log);
 }
@@ -132,16 +126,18 @@ cmd_console(struct opts *o)
 {
   const char *dir = run_dir(o->argc ? o->argv[0] : o->dir);
   char *path = xasprintf("%s/serial.log", dir);
-  int sock = connect_to(dir, "con.sock");
-  if(sock < 0)
-    return sock;
+  char *fifo = xasprintf("%s/con.in", dir);
+  signal(SIGPIPE, SIG_IGN);
+  int keys = open(fifo, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+  if(keys < 0)
+    return seterr(EX_BADIN, "%s: %s: does QEMU run?", fifo, strerror(errno));
   FILE *f = fopen(path, "rbe");
   if(f == 0)
     return seterr(EX_BADIN, "%s: %s", path, strerror(errno));
   go_raw();
   if(raw && !o->quiet)
     fputs("nettrace: Ctrl-] leaves the console, the guest goes on\r\n", stderr);
-  talk(sock, fileno(f));
+  talk(keys, fileno(f));
   restore();
   if(isatty(1))
     fputs("\n", stdout);
