@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <pthread.h>
 #include <unistd.h>
 #include "test_nettrace_gen.h"
 
@@ -374,6 +375,83 @@ test_ram_bad(void **state)
   free(ram);
 }
 
+// A writer that never waits, and the host's reader beside it.
+static struct {
+  struct ram ram;
+  u32 records;
+  volatile bool done;
+} race;
+
+static void *
+write_ring(void *arg)
+{
+  struct nt_cpu *c = (void *)(race.ram.p + PAGE_PA + NT_CPU_OFF);
+  volatile u32 *head = &c->head;
+  (void)arg;
+  for(u32 i = 0; i < race.records; i++) {
+    u32 n = 1 + i % 3, s = *head;
+    *head = s + n;
+    for(u32 k = n; k-- > 0;) {
+      struct nt_slot *slot = (void *)(race.ram.p + RING_PA + (s + k) % NSLOTS * 64);
+      volatile u32 *seq = &slot->seq;
+      *seq = s + k;
+      __atomic_thread_fence(__ATOMIC_RELEASE);
+      slot->ts = s;
+      slot->id = GEN_MARK;
+      slot->nsl = (u8)(k ? NT_CONT + k : n);
+      memset(&slot->pkt, (int)(s & 0xff), 48);
+      __atomic_thread_fence(__ATOMIC_RELEASE);
+      *seq = s + k + 1;
+    }
+    for(volatile u32 pause = 0; pause < (i & 4096 ? 300 : 0);) // at times slow enough to be followed
+      pause++;
+  }
+  race.done = true;
+  return 0;
+}
+
+static void
+assert_whole(const struct nt_slot *s, u32 n)
+{
+  for(u32 k = 0; k < n; k++) {
+    assert_true(s[k].ts == s[0].ts && s[k].seq == (u32)s[0].ts + k + 1);
+    const u8 *p = (const u8 *)&s[k].pkt;
+    for(u32 i = 0; i < 48; i++)
+      if(p[i] != (u8)s[0].ts)
+        fail_msg("slot %u of record %llu is torn", k, s[0].ts);
+  }
+}
+
+static void
+test_race(void **state)
+{
+  (void)state;
+  pthread_t writer;
+  u8 *mem = malloc(RAMSIZE);
+  u32 first = 0xfff00000u; // numbers pass 2^32 on the way
+  make_ram(mem, first, 0);
+  race.ram = (struct ram){.p = mem, .len = RAMSIZE, .pa = PAGE_PA};
+  memcpy(&race.ram.h, mem + PAGE_PA, sizeof race.ram.h);
+  race.records = 3000000;
+  struct cursor c = {.cur = first};
+  assert_int_equal(pthread_create(&writer, 0, write_ring, 0), 0);
+  for(;;) {
+    bool last = race.done;
+    struct nt_slot s[NT_MAXNSL];
+    int n = ram_next(&race.ram, 0, &c, s);
+    if(n > 0)
+      assert_whole(s, (u32)n);
+    else if(last)
+      break;
+  }
+  pthread_join(writer, 0);
+  u32 head = ram_cpu(&race.ram, 0).head;
+  assert_int_equal(c.cur, head);
+  assert_int_equal(c.delivered + c.lost, head - first);
+  assert_true(c.delivered > NSLOTS && c.lost > 0);
+  free(mem);
+}
+
 // ---- text ----------------------------------------------------------------------
 
 static void
@@ -407,6 +485,7 @@ main(void)
     cmocka_unit_test(test_ram),
     cmocka_unit_test(test_ram_inflight),
     cmocka_unit_test(test_ram_bad),
+    cmocka_unit_test(test_race),
     cmocka_unit_test(test_escape),
   };
   return cmocka_run_group_tests(tests, 0, 0);

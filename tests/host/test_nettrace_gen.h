@@ -88,6 +88,7 @@ struct genopts {
   bool noend;    // one packet has no pkt_end
   int step_at;   // the TSC jumps by some µs before this frame
   int syncs;     // per 100 frames, 0 = 10
+  bool nosync;   // no clock_sync at all
 };
 
 struct gen {
@@ -173,9 +174,11 @@ be(u8 **p, u64 v, int n)
 static void
 gen_sync(struct gen *g)
 {
+  if(g->o.nosync)
+    return;
   u8 b[40], *p = b;
   i64 w = g->w;
-  i64 h = w + gen_rand(g, 1500), t = h + gen_rand(g, 1500), end = t + gen_rand(g, 3000);
+  i64 h = w + gen_rand(g, gen_rand(g, 3) ? 1500 : 8), t = h + gen_rand(g, 1500), end = t + gen_rand(g, gen_rand(g, 3) ? 3000 : 8);
   u64 tsc = gen_tsc(g, w);
   le(&p, tsc, 8);
   le(&p, gen_tsc(g, end) - tsc, 4);
@@ -276,7 +279,7 @@ gen_tx(struct gen *g, bool arp, u32 flags, u32 seq, u32 ack)
   u8 b[128], kick[4] = {1, 0, 1, 0};
   u32 len = gen_frame(g, b, false, arp, flags, seq, ack), pkt = ++g->pkt;
   u32 slot = gen_driver(g, g->w, false, pkt, b, len);
-  g->w += 200 + gen_rand(g, 15000);
+  g->w += gen_rand(g, 4) ? gen_rand(g, 15000) : gen_rand(g, 20);
   gen_capture(g, g->w, b, len, slot);
   g->w += 200 + gen_rand(g, 15000);
   gen_emit(g, g->w, GEN_KICK, 0, kick, 4);
