@@ -23,7 +23,6 @@
 #define MAXTX 1514 // longest frame we send, without FCS
 
 struct input input;
-u32 net_drops[64];
 
 static struct netif nif[NNIC];
 
@@ -108,7 +107,6 @@ static void
 report_drop(u32 pkt, u8 reason, u8 dir, u32 eip, const struct headers *h)
 {
   u16 sock = pkt == input.pkt ? input.sock : 0;
-  net_drops[reason % NELEM(net_drops)]++;
   sock_dropped(sock);
   TRACE(net_drop, .pkt = pkt, .sock = sock, .reason = reason, .stage = stage_of(reason), .proto = h->proto,
         .dir = dir, .eip = eip, .src = h->src, .dst = h->dst, .sport = h->sport, .dport = h->dport,

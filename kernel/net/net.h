@@ -77,7 +77,6 @@ u32 pkt_birth(struct pbuf *);
 void net_drop(u32 pkt, u8 reason);
 void net_drop_unsent(u32 pkt, u8 reason);
 void net_drop_pbuf(struct pbuf *, u8 reason);
-extern u32 net_drops[64]; // by reason
 
 // LWIP_PBUF_CUSTOM_DATA fate: FATE_... in bits 7:0, then
 #define PKT_SENT        0x00000100 // ours, going down
