@@ -387,7 +387,7 @@ head_line(struct nt_line *o, int i)
     if(drops)
       nt_named(o, &tr, "DROP", reason);
   } else if(i == 2) {
-    nt_printf(o, "irq %H/s", rate.irqs);
+    nt_printf(o, "irq %4H/s", rate.irqs);
     if(rx_size)
       nt_printf(o, "  ring rx %u/%u tx %u/%u", rx_size - rx_free, rx_size, tx_used, tx_size);
     if(pbuf_max)
