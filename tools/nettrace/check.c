@@ -159,8 +159,8 @@ check_handshake(struct check *c)
     if(!hw.synack && !hk.synack)
       continue;
     found++;
-    bool both = whole(c, &hw, &f, "capture") & whole(c, &hk, &f, "events");
-    if(!both)
+    bool wire = whole(c, &hw, &f, "capture"), kernel = whole(c, &hk, &f, "events");
+    if(!wire || !kernel)
       continue;
     same_numbers(c, "SYN", hw.syn, hk.syn);
     same_numbers(c, "SYN,ACK", hw.synack, hk.synack);
