@@ -155,7 +155,7 @@ test_rows(void **state)
 {
   (void)state;
   struct gen g;
-  gen_make(&g, (struct genopts){.seed = 4, .frames = 10, .lose = 20});
+  gen_make(&g, (struct genopts){.seed = 4, .frames = 40, .lose = 20});
   write_run(&g, g.len);
   assert_int_equal(run(cmd_ladder, (struct opts){NONE, .all = true, .width = 120, .ascii = true}), 0);
   assert_true(said("SYN,ACK 0 ack 1") && said("* LISTEN > SYN-RECEIVED") && said("x never reached the driver"));
