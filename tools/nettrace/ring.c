@@ -88,12 +88,22 @@ ring_page_at(struct ram *r, u64 pa)
     return seterr(EX_BADIN, "%s: inconsistent ring page at 0x%llx: metadata lies outside the RAM", r->path, pa);
   r->pa = (u32)pa;
   r->h = h;
-  for(u32 c = 0; c < h.ncpu; c++) {
+  r->h.ncpu = 0;
+  return ram_refresh(r) < 0 ? -EX_BADIN : 1;
+}
+
+// Take notice of CPUs that were started since the last look.
+int
+ram_refresh(struct ram *r)
+{
+  u32 ncpu = ((const volatile struct nt_header *)(const void *)(r->p + r->pa))->ncpu;
+  for(u32 c = r->h.ncpu; c < ncpu && c < NT_MAXCPU; c++) {
     struct nt_cpu nc = ram_cpu(r, c);
-    if(nc.ring_pa % sizeof(struct nt_slot) || !inside(r, nc.ring_pa, (u64)h.nslots * sizeof(struct nt_slot)))
-      return seterr(EX_BADIN, "%s: inconsistent ring page at 0x%llx: CPU %u's ring lies outside the RAM", r->path, pa, c);
+    if(nc.ring_pa % sizeof(struct nt_slot) || !inside(r, nc.ring_pa, (u64)r->h.nslots * sizeof(struct nt_slot)))
+      return seterr(EX_BADIN, "%s: inconsistent ring page at 0x%x: CPU %u's ring lies outside the RAM", r->path, r->pa, c);
+    r->h.ncpu = (u16)(c + 1);
   }
-  return 1;
+  return 0;
 }
 
 // Look for the ring page.  1 found, 0 not (yet) there, < 0 there but wrong.

@@ -192,6 +192,7 @@ struct cursor {
 };
 int ram_open(struct ram *r, const char *path);
 int ram_find(struct ram *r);
+int ram_refresh(struct ram *r);
 void ram_close(struct ram *r);
 int ram_meta(struct ram *r, struct meta *m);
 u64 ram_now(const struct ram *r);

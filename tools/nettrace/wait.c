@@ -35,6 +35,7 @@ struct waiter {
   bool found, opened; // the ring; the file
   struct boot b;      // metadata for decoding; holds one record at a time
   struct cursor cur[NT_MAXCPU];
+  u32 ncpu;   // of these have been begun
   u64 frames; // sent and received so far
   i64 moved;  // when that number last changed, ms
 };
@@ -143,14 +144,21 @@ test_record(struct waiter *w, const struct nt_slot *s)
   }
 }
 
-// Read what is new in all rings.
-static void
+// Read what is new in all rings, those of CPUs just started too.
+static int
 drain(struct waiter *w)
 {
   struct nt_slot s[NT_MAXNSL];
-  for(u32 c = 0; c < w->ram.h.ncpu; c++)
+  if(ram_refresh(&w->ram) < 0)
+    return -EX_BADIN;
+  for(u32 c = 0; c < w->ram.h.ncpu; c++) {
+    if(c >= w->ncpu)
+      w->cur[c].cur = ram_start(&w->ram, c);
     while(ram_next(&w->ram, c, &w->cur[c], s) > 0)
       test_record(w, s);
+  }
+  w->ncpu = w->ram.h.ncpu;
+  return 0;
 }
 
 // Frames sent and received since boot: they alone decide what is quiet.
@@ -183,8 +191,6 @@ look(struct waiter *w, const char *path)
     return rc;
   if((rc = ram_meta(&w->ram, &w->b.meta)) < 0 || (rc = resolve(w)) < 0)
     return rc;
-  for(u32 c = 0; c < w->ram.h.ncpu; c++)
-    w->cur[c].cur = ram_start(&w->ram, c);
   w->found = true;
   w->frames = count_frames(w);
   w->moved = now_ms();
@@ -258,7 +264,8 @@ wait_loop(struct waiter *w, const struct opts *o, const char *path)
     if(rc < 0)
       return rc;
     if(rc > 0) {
-      drain(w);
+      if((rc = drain(w)) < 0)
+        return rc;
       if(all_met(w))
         return 0;
     }
