@@ -130,6 +130,7 @@ class Screen:
         return self.term.text()
 
 
+@pytest.mark.parametrize('vm', [dict(cpus=1), dict(cpus=4)], indirect=True)
 def test_batch_shows_listener_and_connection(vm):
     with socket.create_connection(('127.0.0.1', vm.port(80))) as client:
         get(client)
@@ -206,7 +207,10 @@ def test_screen_and_quit(vm):
     vm.key('?')
     screen.wait(r'^-- last events')
     vm.key('p')
-    screen.wait(r'PAUSED')
+    before = screen.wait(r'PAUSED[\s\S]*p go on').split('\n')[4:]
+    screen.term = Terminal()  # what differences have built is what Ctrl-L draws anew
+    vm.key('\x0c')
+    assert screen.wait(r'^q quit').split('\n')[4:] == before
     vm.key('ps')
     screen.wait(r'sort: pid')
     vm.key('q')
