@@ -7,9 +7,7 @@ import gdb
 
 def here():
     """The instruction at the program counter."""
-    pc = int(gdb.parse_and_eval("(unsigned)$pc"))
-    return gdb.selected_inferior().architecture().disassemble(pc)[0] if hasattr(
-        gdb.selected_inferior(), "architecture") else gdb.selected_frame().architecture().disassemble(pc)[0]
+    return gdb.selected_frame().architecture().disassemble(gdb.selected_frame().pc())[0]
 
 
 def step():
@@ -20,15 +18,19 @@ gdb.execute("set pagination off")
 gdb.execute("hbreak ethif_rx", to_string=True)
 gdb.execute("continue", to_string=True)
 gdb.execute("delete", to_string=True)
-while "trace_on" not in here()["asm"]:
+site = "0x%x" % int(gdb.parse_and_eval("(unsigned)&trace_on[TR_ethif_rx]"))
+for _ in range(200):
+    if site in here()["asm"]:
+        break
     step()
+else:
+    raise gdb.GdbError("no TRACE(ethif_rx) within 200 instructions of ethif_rx")
 step()
-jump = here()
-end = jump["addr"] + jump["length"]
+while not here()["asm"].startswith("j"):  # the compiler puts the function's own work between
+    step()
+end = here()["addr"] + here()["length"]
 count = 1
-while True:
+while gdb.selected_frame().pc() != end and count < 1000:
     step()
     count += 1
-    if here()["addr"] == end:
-        break
 print("instructions %d" % count)
