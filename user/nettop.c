@@ -52,7 +52,8 @@ static struct sums sum, rate;
 static u32 drops, reason, rexmits, lost, my_ip;     // since nettop began
 static u32 rx_free, rx_size, tx_used, tx_size;      // the card's rings
 static u32 pbuf, pbuf_max, seg, seg_max, time_wait; // the stack's memory
-static u32 nborn, nsnap, closed, now;               // closed: TCP state; now: ms since boot
+static u32 nborn, nsnap, now;                       // now: ms since boot
+static u32 closed, udp;                             // a TCP state, a protocol
 static struct nt_slot tail[NTAIL][NT_MAXNSL];
 static u32 ntail;
 static struct {
@@ -160,6 +161,7 @@ look_up(void)
   }
   proc_id = nt_event(&tr, "proc");
   closed = nt_number(&tr, "TCPSTATE", "CLOSED");
+  udp = nt_number(&tr, "PROTO", "UDP");
 }
 
 // Room for one more flow: a new place, or that of the one closed first.
@@ -325,7 +327,7 @@ settle(u32 ms)
     f->rx_old = f->rx;
     f->tx_old = f->tx;
     f->trouble_old = f->rexmits + f->drops;
-    if(tracing && f->gone_ms == 0 && (nsnap - f->snap > 1 || (f->state == closed && f->lport)))
+    if(tracing && f->gone_ms == 0 && (nsnap - f->snap > 1 || (f->state == closed && f->proto != udp && f->lport)))
       f->gone_ms = now;
   }
 }
@@ -416,8 +418,7 @@ flow_line(struct nt_line *o, const struct flow *f)
 {
   char state[COLS], remote[COLS];
   struct nt_line st = {state, 0, COLS - 1}, re = {remote, 0, COLS - 1};
-  int udp = f->proto == 17;
-  nt_named(&st, &tr, udp ? "PROTO" : "TCPSTATE", udp ? f->proto : f->state);
+  nt_named(&st, &tr, f->proto == udp ? "PROTO" : "TCPSTATE", f->proto == udp ? udp : f->state);
   nt_printf(&re, f->raddr ? "%I:%u" : "*", f->raddr, f->rport);
   if(f->backlog)
     nt_printf(&re, " waiting %u", f->backlog);
