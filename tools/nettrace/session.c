@@ -105,14 +105,53 @@ use_boot(struct session *s, u32 no)
   }
 }
 
-// Is anything lost between the last matched neighbours of this place?
-static bool
-loss_near(const struct session *s, u32 from, u32 to)
+// For each record, how many of those before it lie where something was lost.  A
+// loss reaches back to the record before it on the same CPU: others' lie between.
+static u32 *
+count_gaps(const struct boot *b)
 {
-  for(u32 i = from; i < to && i < s->b->nrec; i++)
-    if(s->b->rec[i].nlost)
-      return true;
-  return false;
+  u32 last[16] = {0}, *sum = xmalloc((b->nrec + 2) * sizeof *sum);
+  for(u32 i = 0; i < b->nrec; i++) {
+    if(b->rec[i].nlost) {
+      sum[last[b->rec[i].cpu & 15]]++;
+      sum[i + 1]--;
+    }
+    last[b->rec[i].cpu & 15] = i;
+  }
+  u32 depth = 0, n = 0;
+  for(u32 i = 0; i <= b->nrec; i++) {
+    depth += sum[i];
+    sum[i] = n;
+    n += depth != 0;
+  }
+  return sum;
+}
+
+// Decide for every frame without a record why it stands alone: first note between
+// which records its own would lie, then look whether anything was lost there.
+static void
+judge_frames(struct session *s)
+{
+  u32 n = s->cap.n, nrec = s->b->nrec, prev[2] = {0, 0}, next[2] = {nrec, nrec};
+  u32 *from = xmalloc((n + 1) * sizeof *from), *lost = count_gaps(s->b);
+  for(u32 i = 0; i < n; i++) {
+    const struct frame *f = &s->cap.f[i];
+    from[i] = prev[f->in];
+    if(f->rec != NOREC)
+      prev[f->in] = f->rec;
+  }
+  for(u32 i = n; i-- > 0;) {
+    struct frame *f = &s->cap.f[i];
+    bool matched = f->rec != NOREC, gap = lost[next[f->in]] > lost[from[i] < next[f->in] ? from[i] : next[f->in]];
+    f->fate = matched || !s->have_trace ? UM_NONE : gap       ? UM_LOST
+                                                  : f->before ? UM_BEFORE
+                                                  : f->in     ? UM_NODRIVER
+                                                              : UM_NOEVENT;
+    if(matched)
+      next[f->in] = f->rec;
+  }
+  free(from);
+  free(lost);
 }
 
 // Name the fate of every frame and driver record that stands alone.
@@ -125,6 +164,7 @@ count_fates(struct session *s)
       first = i;
   for(u32 i = 0; i < first; i++)
     s->cap.f[i].before = s->cap.f[i].in;
+  judge_frames(s);
   memset(s->count, 0, sizeof s->count);
   for(u32 i = 0; i < s->cap.n; i++)
     s->count[frame_fate(s, i)]++;
@@ -146,25 +186,7 @@ count_fates(struct session *s)
 enum unmatched
 frame_fate(const struct session *s, u32 frame)
 {
-  const struct frame *f = &s->cap.f[frame];
-  if(f->rec != NOREC || !s->have_trace)
-    return UM_NONE;
-  u32 from = 0, to = s->b->nrec;
-  for(u32 i = frame; i-- > 0;)
-    if(s->cap.f[i].in == f->in && s->cap.f[i].rec != NOREC) {
-      from = s->cap.f[i].rec;
-      break;
-    }
-  for(u32 i = frame + 1; i < s->cap.n; i++)
-    if(s->cap.f[i].in == f->in && s->cap.f[i].rec != NOREC) {
-      to = s->cap.f[i].rec;
-      break;
-    }
-  if(loss_near(s, from, to))
-    return UM_LOST;
-  if(f->before)
-    return UM_BEFORE;
-  return f->in ? UM_NODRIVER : UM_NOEVENT;
+  return (enum unmatched)s->cap.f[frame].fate;
 }
 
 enum unmatched

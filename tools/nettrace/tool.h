@@ -255,6 +255,7 @@ struct frame {
   bool unique, before; // its match bounds the clock; came before the driver listened
   u16 type, ipid, l4sum, flags;
   u8 proto, op;     // IP protocol; ARP operation
+  u8 fate;          // enum unmatched
   struct flow flow; // l = guest's side; ARP: protocol addresses
   u32 seq, ack, off, paylen;
   u8 icmp;
