@@ -197,14 +197,17 @@ SHFILES = $(shell git ls-files tools tests .ci | xargs grep -l '^\#!/bin/sh' 2>/
 # Under the sanitizers.  Each test names the sources it needs beside its own
 # file; kernel code comes in by #include, against stand-ins in tests/host/shim.
 .PHONY: tests
-HOSTTESTS = mkfs fs ring
+HOSTTESTS = mkfs fs ring align nettrace nettrace_check
 tests: $(HOSTTESTS:%=$(B)/tests/test_%)
 SANITIZE = -std=gnu11 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover -Wall -Wextra -MMD -MP
-TOOLSRC  = $(filter-out tools/nettrace/main.c,$(NETTRACE:%=tools/nettrace/%.c))
+TOOL_SAN = $(patsubst %,$(B)/san/%.o,$(filter-out main,$(NETTRACE)))
 
 $(B)/tests/test_mkfs $(B)/tests/test_fs: TEXTRA = -Ikernel -fno-builtin tools/mkfs/check.c
 $(B)/tests/test_ring: TEXTRA = -DKERNEL -Itests/host/shim -Ikernel -pthread
+$(B)/tests/test_align $(B)/tests/test_nettrace $(B)/tests/test_nettrace_check: $(TOOL_SAN)
 $(B)/tests/test_%: tests/host/test_%.c
-	$(call say,TEST,$<)mkdir -p $(@D) && $(HOSTCC) $(SANITIZE) $< $(TEXTRA) -o $@ -lcmocka -lpcap
+	$(call say,TEST,$<)mkdir -p $(@D) && $(HOSTCC) $(SANITIZE) $< $(filter %.o,$^) $(TEXTRA) -o $@ -lcmocka -lpcap
+$(B)/san/%.o: tools/nettrace/%.c
+	$(call say,TEST,$<)mkdir -p $(@D) && $(HOSTCC) $(SANITIZE) -c $< -o $@
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
