@@ -21,7 +21,8 @@
 #define NCONN      56      // with the listener within NPOLL, with 0-2 and a file within NOFILE
 #define NHEADER    4096    // bytes of a request's header
 #define NPATH      1024    // bytes of a path with its NUL
-#define IDLE_MS    10000   // for a header to come in, or for the client to take some of the answer
+#define IDLE_MS    10000   // for the next header, for the rest of one, or for the client to take some of an answer
+#define FIRST_MS   30000   // for a new connection's first byte: it may have been lost and resent, ever later
 #define LINGER_MS  1000    // between our FIN and the client's
 #define LINGER_MAX 1048576 // bytes thrown away meanwhile
 #define BACKLOG    16
@@ -401,10 +402,8 @@ type_of(const char *path, const struct text *body)
     {".html", text_html},
     {".txt", text_plain},
     {".css", "text/css"},
-    {".js", "text/javascript"},
     {".png", "image/png"},
     {".jpg", "image/jpeg"},
-    {".svg", "image/svg+xml"},
   };
   u32 len = strlen(path);
   for(u32 i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
@@ -755,7 +754,8 @@ accept_all(int listener)
     c->fd = fd;
     c->inlen = 0;
     nopen++;
-    await_request(c);
+    c->state = READ;
+    c->deadline = now + FIRST_MS;
   }
 }
 
