@@ -334,10 +334,10 @@ ethif_tx(struct netif *netif, struct pbuf *p)
   const struct eth_hdr *eh = p->payload;
   u16 type = ntohs(eh->type);
   u32 pkt = pkt_birth(p);
+  if(type == ETHERTYPE_ARP)
+    watch_arp(p, 1); // lwIP's ARP calls us directly: no layer of ours lies between
   TRACE(ethif_tx, .pkt = pkt, .sock = 0, .dst = mac6_at(&eh->dest), .src = mac6_at(&eh->src),
         .type = type, .len = p->tot_len, .netif = nic);
-  if(type == ETHERTYPE_ARP)
-    watch_arp(p, 1);
   int n = pieces(p, f);
   if(n == 0 || p->tot_len > MAXTX)
     return tx_failed(p, DROP_TX_TOO_LONG);
