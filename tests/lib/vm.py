@@ -50,15 +50,17 @@ class Hangs(Failed):
 class VM:
     """One guest.  append = kernel options, ports = guest TCP ports to reach from
     the host, udp the same for UDP, disk = image for the IDE disk (written to; by
-    default the file system lies in RAM), extra = more options of capture, wait =
-    readiness as capture -w takes it (default: capture's own)."""
+    default the file system lies in RAM), extra = more options of capture, fds = open
+    files that QEMU inherits, wait = readiness as capture -w takes it (default:
+    capture's own)."""
 
     count = 0
 
     def __init__(self, cpus=2, append='', ports=(80,), udp=(), disk=None, mb=256,
-                 extra=(), wait=None, kernel=None, name='vm', limit=0):
+                 extra=(), fds=(), wait=None, kernel=None, name='vm', limit=0):
         VM.count += 1
         self.steps = []
+        self.fds = fds
         self.proc = self.con = None
         self.mark = 0  # up to here the console has been read by expect()
         runs = os.path.join(TOP, 'run', 'tests')
@@ -93,7 +95,8 @@ class VM:
         env = dict(os.environ, NETTRACE=NETTRACE)
         with open(self.log, 'wb') as log:
             self.proc = subprocess.Popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                         stderr=log, env=env, start_new_session=True)
+                                         stderr=log, env=env, start_new_session=True,
+                                         pass_fds=self.fds)
         line = self._within(self.proc.stdout.readline, 'the guest is ready')
         if line != b'ready\n':
             code = self.proc.wait()
