@@ -174,9 +174,9 @@ bench: setup-test ## measure (never a test): build/bench.json
 doctor: ## what this machine has and lacks
 	@tools/setup/doctor
 lint: setup-test ## format, layers, shell scripts
-	clang-format --dry-run -Werror $(CFILES)
-	shellcheck -x $(SHFILES)
-	tests/layers
+	@clang-format --dry-run -Werror $(CFILES)
+	@shellcheck -x $(SHFILES)
+	@tests/layers
 format: ## clang-format over all C files
 	clang-format -i $(CFILES)
 loc: ## lines of code by folder

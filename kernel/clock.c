@@ -118,7 +118,9 @@ div64(u64 *n, u32 d)
 {
   u32 hi = (u32)(*n >> 32), lo = (u32)*n;
   u32 qhi = hi / d, rem = hi % d, qlo;
-  asm("divl %4" : "=a"(qlo), "=d"(rem) : "0"(lo), "1"(rem), "r"(d));
+  asm("divl %4"
+      : "=a"(qlo), "=d"(rem)
+      : "0"(lo), "1"(rem), "r"(d));
   *n = (u64)qhi << 32 | qlo;
   return rem;
 }

@@ -50,7 +50,7 @@ void clock_sync(void);    // emit one clock_sync event
 u64 now_ns(void);         // since boot, from the TSC
 void delay_us(u32);       // busy wait, only while booting
 u32 div64(u64 *n, u32 d); // *n /= d, returns the remainder
-u32 us_since(u64 tsc);         // microseconds since a TSC reading, at most 2^32 - 1
+u32 us_since(u64 tsc);    // microseconds since a TSC reading, at most 2^32 - 1
 u32 rtc_seconds(void);    // seconds of the day in the CMOS clock
 
 // console.c
@@ -117,9 +117,9 @@ void kfree(char *);      //
 u32 kfree_pages(void);   // how many are free
 
 // lapic.c
-void lapic_init(void);                          // this CPU's, timer at 100 Hz
-void lapic_count_start(void);              // calibration: let the timer run ...
-void lapic_count_stop(u32 us);             // ... for us microseconds
+void lapic_init(void);         // this CPU's, timer at 100 Hz
+void lapic_count_start(void);  // calibration: let the timer run ...
+void lapic_count_stop(u32 us); // ... for us microseconds
 void lapic_eoi(void);
 u32 lapic_id(void);
 void lapic_ipi(u32 apicid, u32 vector);
@@ -202,7 +202,7 @@ int growproc(int n);
 struct proc *kthread(const char *name, void (*fn)(void *), void *arg);
 void sleep(void *chan, struct spinlock *);
 int sleep_why(void *chan, struct spinlock *, u64 ns, u8 why); // why: SLEEPWHY of the trace
-int sleep_until(void *chan, struct spinlock *, u64 ns); // absolute; 0 woken, 1 time over, -1 killed
+int sleep_until(void *chan, struct spinlock *, u64 ns);       // absolute; 0 woken, 1 time over, -1 killed
 void wakeup(void *chan);
 void proc_tick(u64 now); // wakes what has slept until now
 void proc_dump(void);    // ^P
@@ -256,7 +256,7 @@ int fdalloc(struct file *);                // lowest free descriptor, or -1
 
 // trap.c
 void idt_init(void);
-void idt_load(void);                 // on each CPU
+void idt_load(void);       // on each CPU
 extern volatile u32 ticks; // 10 ms each
 extern struct spinlock tickslock;
 u32 uptime_ticks(void);
@@ -284,7 +284,7 @@ void uvm_free(pde_t *);                              // no CPU may have it in CR
 char *uvm_page(pde_t *, u32 va, u32 need);           // kernel address of a user page that has all PTE bits of need, else 0
 int uvm_protect(pde_t *, u32 va, u32 flags);         // replace a present page's PTE_W|PTE_U
 int uvm_write(pde_t *, u32 va, const void *, u32 n); // into another address space; -1 if not all present
-void switch_uvm(struct proc *);      // CR3 = its page directory, on this CPU
+void switch_uvm(struct proc *);                      // CR3 = its page directory, on this CPU
 char *kstack_of(int slot);                           // bottom of kernel stack number slot
 
 #endif

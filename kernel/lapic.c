@@ -4,20 +4,20 @@
 #include "defs.h"
 #include "uapi/traps.h"
 
-#define ID      0x020
-#define TPR     0x080 // task priority
-#define EOI     0x0b0
-#define SVR     0x0f0 // spurious interrupt vector
-#define ESR     0x280 // error status
-#define ICRLO   0x300 // interrupt command
-#define ICRHI   0x310
-#define TIMER   0x320 // local vector table: timer
-#define LINT0   0x350
-#define LINT1   0x360
-#define LVTERR  0x370
-#define TICR    0x380 // timer: initial count
-#define TCCR    0x390 // timer: current count
-#define TDCR    0x3e0 // timer: divider
+#define ID     0x020
+#define TPR    0x080 // task priority
+#define EOI    0x0b0
+#define SVR    0x0f0 // spurious interrupt vector
+#define ESR    0x280 // error status
+#define ICRLO  0x300 // interrupt command
+#define ICRHI  0x310
+#define TIMER  0x320 // local vector table: timer
+#define LINT0  0x350
+#define LINT1  0x360
+#define LVTERR 0x370
+#define TICR   0x380 // timer: initial count
+#define TCCR   0x390 // timer: current count
+#define TDCR   0x3e0 // timer: divider
 
 #define SVR_ENABLE  0x100
 #define LVT_MASKED  0x10000

@@ -9,7 +9,7 @@
 #include "trace/trace.h"
 #include "uapi/memlayout.h"
 
-#define MULTIBOOT 0x2badb002 // what the loader leaves in eax
+#define MULTIBOOT  0x2badb002 // what the loader leaves in eax
 #define MB_CMDLINE (1 << 2)
 #define MB_MODULES (1 << 3)
 #define MB_MEMMAP  (1 << 6)
@@ -73,7 +73,10 @@ static void
 enter_scheduler(void)
 {
   char *top = kstack_of(NPROC) + KSTACKSIZE;
-  asm volatile("movl %0,%%esp; xorl %%ebp,%%ebp; call scheduler" : : "r"(top) : "memory");
+  asm volatile("movl %0,%%esp; xorl %%ebp,%%ebp; call scheduler"
+               :
+               : "r"(top)
+               : "memory");
   __builtin_unreachable();
 }
 

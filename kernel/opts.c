@@ -4,8 +4,21 @@
 
 // ORDER options (docs: README.md)
 static const char *const known[] = {
-  "console", "init", "ip", "ipfallback", "msl", "ncpu", "nonce", "panic", "rc",
-  "root", "run", "seed", "trace", "trace_head0", "trace_slots",
+  "console",
+  "init",
+  "ip",
+  "ipfallback",
+  "msl",
+  "ncpu",
+  "nonce",
+  "panic",
+  "rc",
+  "root",
+  "run",
+  "seed",
+  "trace",
+  "trace_head0",
+  "trace_slots",
 };
 
 static char line[sizeof(bootinfo.cmdline)]; // cut into words by NULs

@@ -12,9 +12,9 @@
 #include "x86.h"
 #include <stdarg.h>
 
-#define DEBUG_EXIT  0xf4 // isa-debug-exit
-#define PANIC_CODE  0x11 // QEMU's status 35
-#define FRAMES      20
+#define DEBUG_EXIT 0xf4 // isa-debug-exit
+#define PANIC_CODE 0x11 // QEMU's status 35
+#define FRAMES     20
 
 volatile u32 panicked; // 1 + the id of the CPU that panicked
 

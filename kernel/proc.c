@@ -268,7 +268,7 @@ run(struct cpu *c, struct proc *p)
   p->lastcpu = c;
   swtch(&c->scheduler, p->context);
   c->proc = 0;
-  c->trace_ctx = 0;
+  c->trace_ctx = NT_CTX_THREAD;
 }
 
 static void
@@ -391,7 +391,7 @@ static void
 wake(struct proc *p, u8 why)
 {
   struct cpu *c = mycpu();
-  u32 pkt = c->proc && (c->trace_ctx == 0 || c->trace_ctx == 2) ? c->proc->pkt : 0;
+  u32 pkt = c->proc && (c->trace_ctx == NT_CTX_THREAD || c->trace_ctx == NT_CTX_NETD) ? c->proc->pkt : 0;
   if(!p->quiet) // a reader of the trace would be woken by what it is woken for
     TRACE(wakeup, .pkt = pkt, .sock = 0, .who = (u16)p->pid, .chan = (u32)p->chan, .why = why,
           .slept_us = us_since(p->since_tsc));

@@ -113,7 +113,10 @@ static u8
 enter_context(struct cpu *c, u32 trapno)
 {
   u8 old = c->trace_ctx;
-  c->trace_ctx = old == 1 || old == 3 || old == 4 ? 4 : trapno == T_IRQ0 + IRQ_TIMER ? 3 : 1;
+  if(old != NT_CTX_THREAD && old != NT_CTX_NETD)
+    c->trace_ctx = NT_CTX_NESTED;
+  else
+    c->trace_ctx = trapno == T_IRQ0 + IRQ_TIMER ? NT_CTX_TIMER : NT_CTX_INTR;
   return old;
 }
 
@@ -180,9 +183,20 @@ void
 double_fault(void)
 {
   struct taskstate *ts = &mycpu()->ts;
-  struct trapframe tf = {.trapno = T_DBLFLT, .eip = ts->eip, .esp = ts->esp, .ebp = ts->ebp, .eax = ts->eax,
-                         .ebx = ts->ebx, .ecx = ts->ecx, .edx = ts->edx, .esi = ts->esi, .edi = ts->edi,
-                         .eflags = ts->eflags, .cs = ts->cs};
+  struct trapframe tf = {
+    .trapno = T_DBLFLT,
+    .eip = ts->eip,
+    .esp = ts->esp,
+    .ebp = ts->ebp,
+    .eax = ts->eax,
+    .ebx = ts->ebx,
+    .ecx = ts->ecx,
+    .edx = ts->edx,
+    .esi = ts->esi,
+    .edi = ts->edi,
+    .eflags = ts->eflags,
+    .cs = ts->cs,
+  };
   struct proc *p = myproc();
   int full = p && ts->esp - (u32)p->kstack > KSTACKSIZE;
   panic_trap(&tf, full ? "kernel stack overflow" : "double fault");

@@ -7,12 +7,12 @@
 #ifndef UAPI_MEMLAYOUT_H
 #define UAPI_MEMLAYOUT_H
 
-#define EXTMEM   0x100000           // where the kernel is loaded
-#define PHYSTOP  0x40000000         // RAM above is not used
-#define DEVSPACE 0xFE000000         // device registers from here up
-#define KERNBASE 0x80000000         // first kernel virtual address
+#define EXTMEM   0x100000            // where the kernel is loaded
+#define PHYSTOP  0x40000000          // RAM above is not used
+#define DEVSPACE 0xFE000000          // device registers from here up
+#define KERNBASE 0x80000000          // first kernel virtual address
 #define KERNLINK (KERNBASE + EXTMEM) // where the kernel is linked
-#define KSTACKS  0xF8000000         // kernel stacks from here up
+#define KSTACKS  0xF8000000          // kernel stacks from here up
 
 #define V2P(a) (((unsigned int)(a)) - KERNBASE)
 #define P2V(a) ((void *)(((char *)(a)) + KERNBASE))
