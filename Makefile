@@ -26,6 +26,8 @@ LWIPOBJS = core/def core/dns core/inet_chksum core/init core/ip core/mem core/me
 ULIB   = ulib usys printf umalloc inet net5 ntread
 UPROGS = cat echo grep httpd init kill ln ls mkdir nettop poweroff rm sh spin wc zombie
 UFILES = README index.html rc
+# Programs of tests/guest/prog; they are on the disk of the tests alone.
+TPROGS = serve5 sockets tcp
 
 NETTRACE = align check console decode dump flow info input label ladder main match merge meta out \
   pcapin ring session timeline tracefile wait why
@@ -111,6 +113,18 @@ $(B)/user/%.bin: $(B)/user/%.elf
 $(B)/fs.img: $(B)/mkfs $(UPROGS:%=$(B)/user/%.bin) $(UFILES:%=user/fs/%)
 	$(call say,MKFS,$@)$(B)/mkfs $@ $(filter-out $(B)/mkfs,$^)
 
+# The disk of the tests: the same and their programs.
+$(B)/tests/prog/%.o: tests/guest/prog/%.c
+	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(UFLAGS) -c $< -o $@
+$(B)/tests/prog/%.elf: $(B)/user/start.o $(B)/tests/prog/%.o $(B)/user/ulib.a user/user.ld
+	$(call say,LD,$@)$(LD) -m elf_i386 -z noexecstack -T user/user.ld $(filter %.o %.a,$^) -o $@
+$(B)/tests/prog/%.bin: $(B)/tests/prog/%.elf
+	$(Q)$(OBJCOPY) -S $< $@
+.PRECIOUS: $(B)/tests/prog/%.o $(B)/tests/prog/%.elf
+
+$(B)/tests.img: $(B)/mkfs $(UPROGS:%=$(B)/user/%.bin) $(TPROGS:%=$(B)/tests/prog/%.bin) $(UFILES:%=user/fs/%)
+	$(call say,MKFS,$@)$(B)/mkfs $@ $(filter-out $(B)/mkfs,$^)
+
 # ---- tools of the host ---------------------------------------------------
 
 $(B)/mkfs: tools/mkfs/mkfs.c tools/mkfs/check.c
@@ -147,13 +161,13 @@ demo: setup ## boot, one real HTTP request, the merged timeline (run/latest)
 	@tools/demo $(CPUS)
 
 test: setup-test ## all tests
-	@$(MAKE) --no-print-directory all tests
+	@$(MAKE) --no-print-directory all tests $(B)/tests.img
 	@$(PYTHON) tests/run
 test-host: setup-test ## tests of host tools and of kernel code that runs on the host
 	@$(MAKE) --no-print-directory all tests
 	@$(PYTHON) tests/run host
 test-guest: setup-test ## tests that boot the kernel (T=WORD: only those that match)
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory all $(B)/tests.img
 	@$(PYTHON) tests/run guest $(T)
 
 qemu: setup ## boot, with a web page on a port of this machine; Ctrl-] leaves
