@@ -27,7 +27,7 @@ ULIB   = ulib usys printf umalloc inet net5 ntread
 UPROGS = cat echo grep httpd init kill ln ls mkdir nettop poweroff rm sh spin wc zombie
 UFILES = README index.html rc
 # Programs of tests/guest/prog; they are on the disk of the tests alone.
-TPROGS = serve5 sockets tcp
+TPROGS = serve5 sockets tcp tracecat
 
 NETTRACE = align check console decode dump flow info input label ladder main match merge meta out \
   pcapin ring session timeline tracefile wait why
@@ -137,7 +137,7 @@ $(B)/nettrace: $(NETTRACE:%=$(B)/host/%.o)
 
 # ---- verbs ---------------------------------------------------------------
 
-.PHONY: help setup setup-test demo test test-host test-guest qemu nettop gdb guest \
+.PHONY: help setup setup-test setup-lint demo test test-host test-guest qemu nettop gdb guest \
   bench doctor lint format loc shape clean
 .DEFAULT_GOAL := all
 PYTHON ?= /usr/bin/python3
@@ -153,6 +153,8 @@ setup: ## install what make demo needs (says what first)
 	@tools/setup/install demo
 setup-test: ## install what make test needs
 	@tools/setup/install test
+setup-lint: ## install what make lint and make shape need
+	@tools/setup/install lint
 
 # The installed compiler may be newer than this make's idea of it: build in a
 # make of its own.
@@ -187,7 +189,7 @@ bench: setup-test ## measure (never a test): build/bench.json
 	@$(PYTHON) tools/bench/bench
 doctor: ## what this machine has and lacks
 	@tools/setup/doctor
-lint: setup-test ## format, layers, shell scripts
+lint: setup-lint ## format, layers, shell scripts
 	@clang-format --dry-run -Werror $(CFILES)
 	@shellcheck -x $(SHFILES)
 	@tests/layers
@@ -196,7 +198,7 @@ format: ## clang-format over all C files
 loc: ## lines of code by folder
 	@for d in kernel kernel/uapi kernel/trace kernel/net user tools/nettrace tools/mkfs; do \
 	  printf '%-16s%6d\n' $$d $$(cat $$(git ls-files "$$d/*.[chS]" "$$d/*.def" | grep "^$$d/[^/]*$$") | wc -l); done
-shape: ## how long the functions are
+shape: setup-lint ## how long the functions are
 	@ctags --languages=C --kinds-C=f --fields=+ne -o - $(CFILES) | \
 	  sed -n 's/.*line:\([0-9]*\).*end:\([0-9]*\).*/\1 \2/p' | awk '{print $$2-$$1+1}' | sort -n | \
 	  awk '{a[NR]=$$1} END{print NR " functions, median " a[int((NR+1)/2)] ", p90 " a[int(NR*.9+.5)] ", max " a[NR]}'
