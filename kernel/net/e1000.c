@@ -331,12 +331,6 @@ struct print {
   u32 hash;
 };
 
-static u16
-be16_at(const u8 *p)
-{
-  return p[0] << 8 | p[1];
-}
-
 // head: the first n bytes of the frame; beyond them nothing is read.
 static struct print
 fingerprint(const u8 *head, u32 n)
@@ -346,14 +340,14 @@ fingerprint(const u8 *head, u32 n)
   if(p.type != ETHERTYPE_IPV4 || n < 34 || head[14] >> 4 != 4)
     return p;
   p.ipid = be16_at(head + 18);
-  if(be16_at(head + 20) & 0x1fff)
-    return p; // a later fragment has no transport header
-  u32 l4 = 14 + 4 * (head[14] & 15);
+  u32 hlen = 4 * (head[14] & 15), l4 = 14 + hlen, end = 14 + be16_at(head + 16);
+  if(hlen < 20 || be16_at(head + 20) & 0x1fff)
+    return p; // no header at all, or a later fragment, which has no transport header
   u8 proto = head[23];
   u32 at = proto == PROTO_TCP ? l4 + 16 : proto == PROTO_UDP  ? l4 + 6
                                         : proto == PROTO_ICMP ? l4 + 2
                                                               : n;
-  if(at + 2 <= n)
+  if(at + 2 <= n && at + 2 <= end) // behind it: padding
     p.l4sum = be16_at(head + at);
   return p;
 }

@@ -33,12 +33,6 @@ _Static_assert(TAIL >= RXMAX, "no room for the pbuf behind the frame");
 
 // ---- packet identity ----------------------------------------------------
 
-static u16
-be16_at(const u8 *p)
-{
-  return p[0] << 8 | p[1];
-}
-
 static u32
 be32_at(const u8 *p)
 {

@@ -28,8 +28,9 @@ u32_t *watch_seg_out(struct pbuf *p, const struct tcp_hdr *hdr, const struct tcp
 #define LWIP_HOOK_TCP_OUT_TCPOPT_LENGTH(pcb, len)        (len)
 #define LWIP_HOOK_TCP_OUT_ADD_TCPOPTS(p, hdr, pcb, opts) watch_seg_out(p, hdr, pcb, opts)
 
-// watch.c: an IP packet, nothing checked yet.  0: go on.
+// An IP packet, nothing checked yet.  watch.c sees it, net.c may end a TIME-WAIT.
 int watch_ip_in(struct pbuf *p, struct netif *inp);
-#define LWIP_HOOK_IP4_INPUT(p, inp) watch_ip_in(p, inp)
+void net_syn_in(struct pbuf *p);
+#define LWIP_HOOK_IP4_INPUT(p, inp) (watch_ip_in(p, inp), net_syn_in(p), 0)
 
 #endif

@@ -17,6 +17,7 @@
 #include "lwip/dhcp.h"
 #include "lwip/dns.h"
 #include "lwip/etharp.h"
+#include "lwip/inet_chksum.h"
 #include "lwip/init.h"
 #include "lwip/memp.h"
 #include "lwip/netif.h"
@@ -382,6 +383,45 @@ net_isn(const ip_addr_t *local, u16_t lport, const ip_addr_t *remote, u16_t rpor
 {
   u32 words[3] = {local->addr, remote->addr, (u32)lport << 16 | rport};
   return net_us() / 4 + rand_hash(words, 3);
+}
+
+// Is the checksum of the TCP segment behind hlen bytes of IP header right?  n: its length.
+static int
+tcp_sum_ok(struct pbuf *p, u16 hlen, u16 n, const ip4_addr_t *src, const ip4_addr_t *dst)
+{
+  pbuf_remove_header(p, hlen);
+  u16 sum = inet_chksum_pseudo_partial(p, IP_PROTO_TCP, n, n, src, dst);
+  pbuf_add_header_force(p, hlen);
+  return sum == 0;
+}
+
+// Of LWIP_HOOK_IP4_INPUT, nothing checked yet.  A SYN for a connection in TIME-WAIT
+// that is newer than all seen on it opens it again: RFC 9293 3.10.7.4, RFC 1122
+// 4.2.2.13.  lwIP would acknowledge the old one and leave the client waiting; so the
+// old pcb goes, and lwIP finds the listener.
+void
+net_syn_in(struct pbuf *p)
+{
+  const u8 *ip = p->payload;
+  u16 hlen = (ip[0] & 15) * 4;
+  if(p->len < 20 || ip[9] != IP_PROTO_TCP || (be16_at(ip + 6) & 0x3fff) || hlen < 20 || p->len < hlen + 20)
+    return;
+  u16 len = be16_at(ip + 2);
+  const u8 *t = ip + hlen;
+  if((t[13] & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) != TCP_SYN || len < hlen + 20 || len > p->tot_len)
+    return;
+  ip4_addr_t src, dst;
+  memcpy(&src, ip + 12, 4);
+  memcpy(&dst, ip + 16, 4);
+  for(struct tcp_pcb *pcb = tcp_tw_pcbs; pcb; pcb = pcb->next) {
+    if(pcb->remote_port != be16_at(t) || pcb->local_port != be16_at(t + 2) || pcb->remote_ip.addr != src.addr ||
+       pcb->local_ip.addr != dst.addr)
+      continue;
+    u32 seq = (u32)be16_at(t + 4) << 16 | be16_at(t + 6);
+    if(TCP_SEQ_GT(seq, pcb->rcv_nxt) && tcp_sum_ok(p, hlen, len - hlen, &src, &dst))
+      tcp_abandon(pcb, 0);
+    return;
+  }
 }
 
 int

@@ -25,6 +25,13 @@ struct frag {
   u16 len;
 };
 
+// Two bytes in network order, at any address.
+static inline u16
+be16_at(const u8 *p)
+{
+  return p[0] << 8 | p[1];
+}
+
 // e1000.c, the card's side.  nic: 0 for en0, 1 for en1.
 extern int e1000_count; // cards found
 void e1000_start(void); // interrupts may come once netd unmasks them

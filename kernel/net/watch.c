@@ -377,12 +377,6 @@ watch_seg_out(struct pbuf *p, const struct tcp_hdr *hdr, const struct tcp_pcb *c
 
 // ---- IP, ICMP, UDP, ARP -------------------------------------------------
 
-static u16
-be16_at(const u8 *p)
-{
-  return p[0] << 8 | p[1];
-}
-
 // The transport header behind ip, if there is one and it has 8 bytes of the first n.
 static const u8 *
 transport(const u8 *ip, u32 n)
