@@ -89,8 +89,8 @@ store(int c)
     return;
   }
   cons.buf[cons.e++ % INPUT] = (char)c;
-  if(!cons.raw)
-    console_putc(c == CTRL('D') ? 0 : c);
+  if(!cons.raw && c != CTRL('D'))
+    console_putc(c);
   if(cons.raw || c == '\n' || c == CTRL('D') || cons.e - cons.r == INPUT)
     hand_over();
 }
