@@ -4,6 +4,7 @@
 // at each entry from user mode, so mycpu() is one load.
 #include "defs.h"
 #include "proc.h"
+#include "trace/trace.h"
 #include "x86.h"
 #include "uapi/memlayout.h"
 #include "uapi/traps.h"
@@ -88,6 +89,7 @@ ap_main(void)
   cpu_init(&cpus[id], id);
   idt_load();
   lapic_init();
+  trace_cpu(id);
   cpus[id].started = 2;
   scheduler();
 }

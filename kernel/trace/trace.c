@@ -253,8 +253,14 @@ trace_tick(void)
   c->now_lo = (u32)now;
   barrier();
   c->now_hi = (u32)(now >> 32);
-  if(cpu == 0)
-    nt_page.hdr.ncpu = (u16)ncpu;
+}
+
+// CPU id is about to run its first process; those before it run already.  Readers
+// look at the rings of these CPUs only, so it must be known before its first event.
+void
+trace_cpu(u32 id)
+{
+  nt_page.hdr.ncpu = (u16)(id + 1);
 }
 
 // The scheduler gives this CPU to next, 0: to nobody.  Interrupts off.

@@ -101,6 +101,7 @@ u32 pkt_new(void);
 // trace.c: told by the rest of the kernel
 void trace_init(void);                   // rings from bootmem; records from here on
 void trace_clock(u32 khz);               // the TSC has been measured
+void trace_cpu(u32 id);                  // one more CPU runs
 void trace_tick(void);                   // timer interrupt, each CPU
 void trace_switch(struct proc *next);    // scheduler, 0: goes idle
 void trace_quiet(struct proc *, int on); // that is the current process
