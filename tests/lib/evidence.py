@@ -2,6 +2,7 @@
 
 frames(path)   the capture, a list of dictionaries
 Trace(path)    a saved trace or what /dev/nettrace gave: header, metadata, records
+Ring(path)     the same, from a guest's memory
 nt_hash(data)  the fingerprint that joins the two
 
 Written from the formats alone (classic pcap; kernel/uapi/nettrace.h), so that a
@@ -80,6 +81,12 @@ def frames(path):
     return [dict(parse_frame(frame), us=sec * 1000000 + usec) for sec, usec, frame in pcap_records(path)[1]]
 
 
+def read_header(data, at):
+    names = ('magic version hdr_size slot_size ncpu nslots boot_id tsc_khz flags self_pa meta_pa '
+             'meta_len meta_hash mac cpu_off ip zero tsc nonce build').split()
+    return dict(zip(names, HEADER.unpack_from(data, at)))
+
+
 class Trace:
     """header, meta (text), events {id: (name, stage, fields)}, sets, slots [bytes]."""
 
@@ -87,9 +94,7 @@ class Trace:
 
     def __init__(self, source):
         data = source if isinstance(source, bytes) else open(source, 'rb').read()
-        names = ('magic version hdr_size slot_size ncpu nslots boot_id tsc_khz flags self_pa meta_pa '
-                 'meta_len meta_hash mac cpu_off ip zero tsc nonce build').split()
-        self.header = dict(zip(names, HEADER.unpack_from(data)))
+        self.header = read_header(data, 0)
         assert self.header['magic'] == b'NETTRF1\0' and self.header['slot_size'] == SLOT
         end = HEADER.size + self.header['meta_len']
         self.meta = data[HEADER.size:end].decode('ascii')
@@ -149,3 +154,53 @@ class Trace:
     def write(self, path):
         with open(path, 'wb') as f:
             f.write(self.front + b''.join(self.slots))
+
+
+class Ring(Trace):
+    """The same from a guest's memory (the run directory's ram): heads, dropped and
+    emitted are per CPU, slots those that a reader from the oldest one on would get
+    of a machine that stands still."""
+
+    PAGE, CPU = 4096, struct.Struct('<7I')
+
+    def __init__(self, path):
+        with open(path, 'rb') as f:
+            self.ram = f.read()
+        at = self.find()
+        self.header = read_header(self.ram, at)
+        meta = self.header['meta_pa']
+        self.meta = self.ram[meta:meta + self.header['meta_len']].decode('ascii')
+        self.read_meta()
+        self.heads, self.dropped, self.emitted, rings = [], [], [], []
+        for cpu in range(8):
+            ring, head, count, dropped = self.CPU.unpack_from(self.ram, at + 256 + 64 * cpu)[:4]
+            if ring:
+                self.heads.append(head)
+                self.dropped.append(dropped)
+                self.emitted.append(struct.unpack_from('<256I', self.ram, count))
+                rings.append(self.read_ring(ring, head))
+        merged = sorted((row for ring in rings for row in ring), key=lambda row: row[0])
+        self.slots = [slot for _, slots in merged for slot in slots]
+
+    def find(self):
+        """Page-aligned magic that knows its own address; other copies do not."""
+        at = self.ram.find(b'NETTRC1\0')
+        while at >= 0:
+            if at % self.PAGE == 0 and struct.unpack_from('<I', self.ram, at + 32)[0] == at:
+                return at
+            at = self.ram.find(b'NETTRC1\0', at + 1)
+        raise AssertionError('no ring page in this memory')
+
+    def read_ring(self, ring, head):
+        """The complete records of one ring: [((ts, cpu, number), slots)]."""
+        nslots, out, slots = self.header['nslots'], [], []
+        for back in range(nslots, 0, -1):
+            number = (head - back) & 0xffffffff
+            at = ring + SLOT * (number & (nslots - 1))
+            slot = self.ram[at:at + SLOT]
+            if struct.unpack_from('<I', slot, 12)[0] != (number + 1) & 0xffffffff or slot[11] == 0:
+                continue  # never written, or not complete
+            slots = slots + [slot] if slot[11] >= 0x80 else [slot]
+            if len(slots) == slots[0][11]:
+                out.append(((struct.unpack_from('<Q', slot)[0], slot[10] & 15, -back), slots))
+        return out
