@@ -27,7 +27,7 @@ ULIB   = ulib usys printf umalloc inet net5 ntread
 UPROGS = cat echo grep httpd init kill ln ls mkdir nettop poweroff rm sh spin wc zombie
 UFILES = README index.html rc
 # Programs of tests/guest/prog; they are on the disk of the tests alone.
-TPROGS = serve5 sockets tcp tracecat
+TPROGS = serve5 sockets tcp tracecat pointers
 
 NETTRACE = align check console decode dump flow info input label ladder main match merge meta out \
   pcapin ring session timeline tracefile wait why

@@ -308,6 +308,27 @@ def test_states_of_both_ends(boot):
     assert server[:4] == ['LISTEN', 'SYN_RECEIVED', 'ESTABLISHED', 'CLOSE_WAIT'] and 'LAST_ACK' in server
 
 
+def test_reader_wakes_after_its_data_are_queued(boot):
+    """One byte at a time for a server that sleeps: first the byte is in the queue, then
+    the process is woken, by that packet, and finds it."""
+    vm = boot(cpus=2, append='trace=all')
+    with socket.create_connection((HOST, vm.port(80)), CAP) as s:
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for n, byte in enumerate(b'GET /rc HTTP/1.0\r\n\r\n'):
+            s.send(bytes([byte]))
+            while len(vm.events('sock_read')) <= n:
+                pass
+        while s.recv(65536):
+            pass
+    rows = vm.events()
+    bytes_in = [i for i, row in enumerate(rows) if row['event'] == 'sock_rx']
+    wakes = {row['pkt']: i for i, row in enumerate(rows) if row['event'] == 'wakeup' and row['why'] == 'POLL'}
+    reads = {row['pkt']: i for i, row in enumerate(rows) if row['event'] == 'sock_read'}
+    woken = [i for i in bytes_in if rows[i]['pkt'] in wakes]
+    assert len(woken) > 10
+    assert all(i < wakes[rows[i]['pkt']] < reads[rows[i]['pkt']] for i in woken)
+
+
 def test_packets_have_one_end(boot):
     """Under load on several CPUs: each packet that was seen ends exactly once, with a
     fate that fits its journey, and an answer links to its question."""
