@@ -108,6 +108,7 @@ class Packet:
         self.data = b[8:]
 
     def _udp(self, b, pseudo):
+        must(len(b) >= 8, 'a short UDP header', self.frame)
         sport, dport, size, csum = struct.unpack('!HHHH', b[:8])
         must(size == len(b), 'a wrong UDP length', self.frame)
         must(csum == 0 or checksum(pseudo + b) == 0, 'a wrong UDP checksum', self.frame)
@@ -262,12 +263,14 @@ class Wire:
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=CAP).stdout.decode()
 
     def capture(self):
-        """All frames of the capture so far, with their virtual times."""
-        return read_capture(os.path.join(self.vm.dir, 'wire.pcap'))
+        """All packets of the capture so far, with their virtual times; what we sent on
+        purpose so that it cannot be taken apart is left out."""
+        return read_capture(os.path.join(self.vm.dir, 'wire.pcap'), self.mac)
 
 
-def read_capture(path):
-    """The packets of a pcap file as QEMU writes it; a record still being written is left out."""
+def read_capture(path, liar=None):
+    """The packets of a pcap file as QEMU writes it; a record still being written is left
+    out, and what makes no sense, if it was sent by the MAC liar."""
     with open(path, 'rb') as f:
         data = f.read()
     order = {b'\xd4\xc3\xb2\xa1': '<', b'\xa1\xb2\xc3\xd4': '>'}[data[:4]]
@@ -276,8 +279,13 @@ def read_capture(path):
         sec, usec, size, _ = struct.unpack(order + '4I', data[at:at + 16])
         if at + 16 + size > len(data):
             break
-        packets.append(SimpleNamespace(t=sec + usec / 1e6, frame=data[at + 16:at + 16 + size]))
+        frame = data[at + 16:at + 16 + size]
         at += 16 + size
+        try:
+            packets.append(Packet(frame, sec + usec / 1e6))
+        except Bad:
+            if frame[6:12] != liar:
+                raise
     return packets
 
 
@@ -317,7 +325,7 @@ class Flow:
         return self
 
     def accept(self):
-        """The three-way handshake with a guest that connects to our port self.theirs is unknown of."""
+        """The three-way handshake, when the guest connects to our port."""
         __tracebackhide__ = True
         syn = self.wire.expect(lambda p: p.tcp and p.tcp.dport == self.ours and p.tcp.flags == SYN, 'a SYN')
         self.theirs, self.first, self.ack = syn.tcp.sport, syn.tcp.seq, (syn.tcp.seq + 1) % 2**32
