@@ -14,6 +14,10 @@ static inline void outl(u16 port, u32 v) { asm volatile("outl %0,%1" : : "a"(v),
 static inline void insl(u16 port, void *p, u32 n)        { asm volatile("cld; rep insl" : "+D"(p), "+c"(n) : "d"(port) : "memory", "cc"); }
 static inline void outsl(u16 port, const void *p, u32 n) { asm volatile("cld; rep outsl" : "+S"(p), "+c"(n) : "d"(port) : "memory", "cc"); }
 
+// Registers of a device, in memory; the tests of drivers put a model in their place.
+static inline u32  mmio_read(const volatile u32 *p)       { return *p; }
+static inline void mmio_write(volatile u32 *p, u32 v)     { *p = v; }
+
 static inline void cli(void)  { asm volatile("cli" : : : "memory"); }
 static inline void sti(void)  { asm volatile("sti" : : : "memory"); }
 static inline void hlt(void)  { asm volatile("hlt" : : : "memory"); }

@@ -63,13 +63,13 @@ static u32 rx_fails; // frames dropped because there was none
 static u32
 reg(const struct e1000 *c, u32 off)
 {
-  return c->regs[off / 4];
+  return mmio_read(&c->regs[off / 4]);
 }
 
 static void
 setreg(struct e1000 *c, u32 off, u32 val)
 {
-  c->regs[off / 4] = val;
+  mmio_write(&c->regs[off / 4], val);
 }
 
 // Read one word of the EEPROM.  0xffff if it does not answer.

@@ -1,0 +1,2 @@
+// See defs.h here.
+#include "defs.h"
