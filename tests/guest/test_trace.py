@@ -329,6 +329,23 @@ def test_reader_wakes_after_its_data_are_queued(boot):
     assert all(i < wakes[rows[i]['pkt']] < reads[rows[i]['pkt']] for i in woken)
 
 
+def test_window_opens_as_the_process_reads(boot):
+    """More than a window's worth through one connection: what is read makes room again."""
+    vm = boot(cpus=2, append='trace_slots=65536')
+    one = b'HEAD /rc HTTP/1.1\r\nHost: g\r\nX: ' + 150 * b'x' + b'\r\n\r\n'
+    requests = 2 * 64240 // len(one)
+    with socket.create_connection((HOST, vm.port(80)), CAP) as s:
+        sender = threading.Thread(target=s.sendall, args=(requests * one,), daemon=True)
+        sender.start()
+        got = b''
+        while got.count(b'\r\n\r\n') < requests and (part := s.recv(65536)):
+            got += part
+        sender.join()
+    assert got.count(b'HTTP/1.1 200 OK') == requests
+    windows = [row['wnd'] for row in vm.events('tcp_seg_out') if row['lport'] == 80]
+    assert max(windows) <= 65535 and windows[-1] > 60000
+
+
 def test_packets_have_one_end(boot):
     """Under load on several CPUs: each packet that was seen ends exactly once, with a
     fate that fits its journey, and an answer links to its question."""
