@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from vm import BUILD, CAPTURE, NETTRACE, TOP
+from vm import BUILD, CAPTURE, NETTRACE, TOP, run_line
 
 QUIET = dict(ports=(), append='rc=off')
 
@@ -95,12 +95,6 @@ def test_panic_tells_and_keeps_the_trace(tmp_path):
     assert 'init is gone' in rows.stdout.decode().splitlines()[-1]
 
 
-def test_make_guest():
-    def guest(cmd):
-        done = subprocess.run([CAPTURE, '-i', os.path.join(BUILD, 'fs.img'), '-k',
-                               os.path.join(BUILD, 'kernel.elf'), '-G', cmd],
-                              env=dict(os.environ, NETTRACE=NETTRACE), cwd=TOP, stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
-        return done.returncode, done.stdout.decode().replace('\r', '')
-    assert guest('echo one; echo two | cat') == (0, 'one\ntwo\n')
-    assert guest('ls nosuch; echo after') == (0, 'ls: nosuch: cannot open\nafter\n')
+def test_make_guest(tmp_path):
+    assert run_line('echo one; echo two | cat', tmp_path / 'a') == (0, '0', 'one\ntwo\n')
+    assert run_line('echo before; ls nosuch', tmp_path / 'b') == (0, '1', 'before\nls: nosuch: cannot open\n')

@@ -295,3 +295,15 @@ class VM:
         if not box:
             self.fail(expected, f'nothing within {CAP:.0f} s', Hangs)
         return box[0]
+
+
+def run_line(line, run):
+    """Run a line in the shell of a guest of its own (run: the run directory to be).
+    Returns (capture's exit status, the status the guest gave, what was printed)."""
+    done = subprocess.run([CAPTURE, '-d', run, '-k', os.path.join(BUILD, 'kernel.elf'),
+                           '-i', os.path.join(BUILD, 'fs.img'), '-G', line],
+                          env=dict(os.environ, NETTRACE=NETTRACE), cwd=TOP, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=CAP)
+    with open(os.path.join(run, 'status')) as f:
+        gave = re.search(r'^guest_status=(\d*)$', f.read(), re.M).group(1)
+    return done.returncode, gave, done.stdout.decode('latin-1').replace('\r', '')
