@@ -42,16 +42,23 @@ def outside(vm):
     return Trace(saved), Ring(os.path.join(vm.dir, 'ram'))
 
 
-def catch(vm, port, into):
-    """A thread that takes what tracecat sends at a port of the guest."""
+def catch(vm, port, rest, into):
+    """Start tracecat at a port of the guest, and a thread that takes what it sends;
+    return that once the stream has begun."""
+    vm.send(f'tracecat {port} {rest} &\n')
+    vm.expect('listening\n')
+    begun = threading.Event()
+
     def client():
         with socket.create_connection((HOST, vm.port(port)), CAP) as s:
             parts = []
             while part := s.recv(65536):
                 parts.append(part)
+                begun.set()
             into.append(b''.join(parts))
     thread = threading.Thread(target=client, daemon=True)
     thread.start()
+    assert begun.wait(CAP)
     return thread
 
 
@@ -94,13 +101,11 @@ def test_two_live_readers(boot):
     same records in the same order, nothing lost, no inversion of time."""
     vm = boot(cpus=2, mb=128, append='trace=all trace_slots=65536', ports=(80, 7001, 7002), extra=TESTS, wait=READY)
     got = [], []
-    vm.cmd('tracecat 7001 0 &')
-    vm.cmd('tracecat 7002 0 &')
-    threads = [catch(vm, 7001, got[0])]
+    threads = [catch(vm, 7001, '0', got[0])]
     for n in range(20):
         get(vm)
         if n == 10:
-            threads.append(catch(vm, 7002, got[1]))
+            threads.append(catch(vm, 7002, '0', got[1]))
     stop(vm)
     for thread in threads:
         thread.join()
@@ -126,10 +131,7 @@ def test_losses_are_exact(boot, cpus):
     how many, and all sums come out, for the reader, the ring and each event."""
     vm = boot(cpus=cpus, mb=64, append='trace=all trace_slots=1024', ports=(80, 7001, 7002), extra=TESTS, wait=READY)
     slow, fast = [], []
-    vm.cmd('tracecat 7001 200 &')
-    vm.cmd('tracecat 7002 0 &')
-    threads = [catch(vm, 7001, slow), catch(vm, 7002, fast)]
-    vm.wait_event('tcp_state lport=7002 to=ESTABLISHED')
+    threads = [catch(vm, 7001, '200', slow), catch(vm, 7002, '0', fast)]
     for _ in range(40):
         get(vm)
     stop(vm)
@@ -175,9 +177,7 @@ def test_a_view_filters(boot):
     everything else comes, and the other reader gets all of it."""
     vm = boot(cpus=2, mb=64, append='trace=all', ports=(80, 7001, 7002), extra=TESTS, wait=READY)
     got = [], []
-    vm.cmd('tracecat 7001 0 &')
-    vm.cmd('tracecat 7002 0 disable @SYSCALL,switch &')
-    threads = [catch(vm, 7001, got[0]), catch(vm, 7002, got[1])]
+    threads = [catch(vm, 7001, '0', got[0]), catch(vm, 7002, '0 disable @SYSCALL,switch', got[1])]
     get(vm)
     stop(vm)
     for thread in threads:
@@ -388,8 +388,7 @@ def test_packets_have_one_end(boot):
 def test_slot_numbers_pass_2_to_the_32nd(boot):
     vm = boot(cpus=2, mb=64, append='trace_head0=4294967200', ports=(80, 7001), extra=TESTS, wait=READY)
     got = []
-    vm.cmd('tracecat 7001 0 &')
-    thread = catch(vm, 7001, got)
+    thread = catch(vm, 7001, '0', got)
     for _ in range(3):
         get(vm)
     stop(vm)

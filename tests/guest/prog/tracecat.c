@@ -1,10 +1,10 @@
 // tracecat PORT MS [WORD...]: the stream of /dev/nettrace for the first client at PORT.
 // For tests/guest/test_trace.py.
 //
-// Waits for the client, opens the device, writes the WORDs to it as one command,
-// and copies what it reads to the client, resting MS after each read: a slow reader.
-// At the end of the frozen trace it asks for its own account (sync) and copies that,
-// too.
+// Says that it is listening, waits for the client, opens the device, writes the WORDs
+// to it as one command, and copies what it reads to the client, resting MS after each
+// read: a slow reader.  At the end of the frozen trace it asks for its own account
+// (sync) and copies that, too.
 #include "types.h"
 #include "fcntl.h"
 #include "net.h"
@@ -25,6 +25,7 @@ client(int port)
   int fd = socket(AF_INET, SOCK_STREAM, 0), r = fd;
   if(fd < 0 || (r = bind(fd, &at, sizeof(at))) < 0 || (r = listen(fd, 1)) < 0)
     fail("listen", r);
+  write(1, "listening\n", 10); // in one piece: the shell prompts at the same time
   int conn = accept(fd, 0, 0);
   if(conn < 0)
     fail("accept", conn);
