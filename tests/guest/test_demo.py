@@ -473,6 +473,10 @@ def lose_event(check):
     del check.trace.slots[slot_of(check.trace, 'tcp_seg_out', SYN | ACK)]
 
 
+def lose_bare_ack(check):
+    del check.rows[tcp_frame(check.rows, ACK)]
+
+
 def lose_end(check):
     del check.trace.slots[slot_of(check.trace, 'pkt_end')]
 
@@ -557,6 +561,7 @@ def nothing(check):
     (drop_not_specified, ('--no-drop', 'NOT_SPECIFIED'), {1}, 'dropped: NOT_SPECIFIED'),
     (lose_frame, ('--max-unmatched', '0'), {1}, 'unmatched: packet #'),
     (lose_frame, ('--handshake',), {1}, 'no SYN,ACK in the capture'),
+    (lose_bare_ack, ('--handshake',), {1}, 'is packet #'),
     (add_frame, ('--max-unmatched', '0'), {1}, 'unmatched: frame'),
     (shift_capture, ('--sandwich',), {1, 4}, 'frame'),
     (shift_one_frame, ('--sandwich',), {1, 4}, 'frame'),

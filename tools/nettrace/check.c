@@ -121,9 +121,13 @@ whole(struct check *c, const struct handshake *h, const struct flow *f, const ch
   return false;
 }
 
+// The two views of one step: the same packet, with the same numbers.  (Data with the
+// handshake's own numbers would else stand in for an ACK that is missing.)
 static void
-same_numbers(struct check *c, const char *name, const struct seg *w, const struct seg *k)
+same_step(struct check *c, const char *name, const struct seg *w, const struct seg *k)
 {
+  if(w->pkt && w->pkt != k->pkt)
+    find(c, "handshake", "%s: event %u is packet #%u, frame %u is packet #%u", name, k->no, k->pkt, w->no, w->pkt);
   if(w->seq != k->seq)
     find(c, "handshake", "%s: packet #%u, event %u has seq %u, frame %u has seq %u", name, k->pkt, k->no, k->seq, w->no, w->seq);
   if((w->flags & TH_ACK) && w->ack != k->ack)
@@ -162,9 +166,9 @@ check_handshake(struct check *c)
     bool wire = whole(c, &hw, &f, "capture"), kernel = whole(c, &hk, &f, "events");
     if(!wire || !kernel)
       continue;
-    same_numbers(c, "SYN", hw.syn, hk.syn);
-    same_numbers(c, "SYN,ACK", hw.synack, hk.synack);
-    same_numbers(c, "ACK", hw.ack, hk.ack);
+    same_step(c, "SYN", hw.syn, hk.syn);
+    same_step(c, "SYN,ACK", hw.synack, hk.synack);
+    same_step(c, "ACK", hw.ack, hk.ack);
   }
   if(found == 0)
     find(c, "handshake", "no TCP handshake in this run");

@@ -133,7 +133,7 @@ packet_color(struct picture *p, u32 pkt)
   return palette[pkt % sizeof palette];
 }
 
-// Row number, time, difference, packet.
+// Row number, time, difference (a long one stands in the gap's own row), packet.
 static void
 put_gutter(struct picture *p, i64 w, u32 pkt, u8 color)
 {
@@ -143,7 +143,7 @@ put_gutter(struct picture *p, i64 w, u32 pkt, u8 color)
   if(pkt)
     snprintf(id, sizeof id, "#%u", pkt);
   int wide = p->gutter >= 28;
-  snprintf(text, sizeof text, wide ? "%3u %10s%9s" : "%3u%9s%8s", ++p->row, t, p->begun ? us_str(w - p->last) : "");
+  snprintf(text, sizeof text, wide ? "%3u %10s%9s" : "%3u%9s%8s", ++p->row, t, p->begun && w - p->last <= GAP_NS ? us_str(w - p->last) : "");
   put(p, 0, text, 0);
   snprintf(text, sizeof text, wide ? "%5s" : "%5s", id);
   put(p, wide ? 23 : 20, text, color);
