@@ -6,8 +6,8 @@
 // Raw: bytes as they come, no echo, no special key.  The process that set raw
 // mode owns it: when it ends, however it ends, the old mode is back.
 //
-// cons.lock guards input and modes; output goes out under cprintf's lock or
-// cons_out.
+// cons.lock guards input and modes.  cons_out keeps a program's write together,
+// cprintf's lock a line of the kernel's.
 #include "defs.h"
 #include "file.h"
 #include "proc.h"
@@ -53,12 +53,18 @@ console_init(void)
 void
 console_putc(int c)
 {
+  static struct spinlock lock = {.name = "putc"}; // the port and the screen are shared
+  int free = panicked != 0;                       // who panics prints, whoever held it
+  if(!free)
+    acquire(&lock);
   if(use_serial && c == '\n')
     uart_putc('\r');
   if(use_serial)
     uart_putc(c);
   if(use_vga)
     vga_putc(c);
+  if(!free)
+    release(&lock);
 }
 
 // ---- input ---------------------------------------------------------------
