@@ -142,7 +142,7 @@ $(B)/nettrace: $(NETTRACE:%=$(B)/host/%.o)
 .DEFAULT_GOAL := all
 PYTHON ?= /usr/bin/python3
 CAPTURE = tools/nettrace/capture -c $(CPUS)
-BUILD   = $(MAKE) --no-print-directory -j$(shell nproc)
+BUILD   = $(MAKE) --no-print-directory -s -j$(shell nproc)
 
 help: ## this list
 	@echo 'Use: make VERB [VARIABLE=VALUE]...'
@@ -182,9 +182,11 @@ nettop: setup ## boot into the live view, with requests coming in (LOAD=0: none)
 gdb: setup-test ## boot stopped, with gdb attached
 	@$(BUILD) all
 	@tools/gdb/start $(CPUS)
+export CMD
 guest: setup ## run CMD='ls; cat README' in the guest's shell
+	@[ -n "$$CMD" ] || { echo "make guest: CMD='ls; cat README' is needed" >&2; exit 2; }
 	@$(BUILD) all >&2
-	@$(CAPTURE) -t $(or $(T),120) -G '$(CMD)'
+	@$(CAPTURE) -t $(or $(T),120) -G "$$CMD"
 plant: setup-test ## plant known faults, see that the tests find them (P=NAME...)
 	@$(MAKE) --no-print-directory $(LWIPREADY)
 	@$(PYTHON) tests/plant/run $(P)

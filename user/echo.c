@@ -14,5 +14,9 @@ main(int argc, char *argv[])
       *p++ = ' ';
   }
   *p++ = '\n';
-  return write(1, line, p - line) != p - line;
+  if(write(1, line, p - line) != p - line) {
+    printf(2, "echo: cannot write\n");
+    return 1;
+  }
+  return 0;
 }

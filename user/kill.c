@@ -13,7 +13,7 @@ main(int argc, char *argv[])
   int status = 0;
   for(int i = 1; i < argc; i++) {
     if(kill(atoi(argv[i])) < 0) {
-      printf(2, "kill: %s: no such process\n", argv[i]);
+      printf(2, "kill: %s: no such process, or one that cannot be killed\n", argv[i]);
       status = 1;
     }
   }
