@@ -11,28 +11,36 @@
 
 #define SEEDS 250
 
-// Each record's true time lies in its band, which is not wider than limit.
-static void
-assert_truth(const struct gen *g, const struct session *s, i64 limit)
+// By how much does a record's true time lie outside its band, at most?
+static i64
+outside(const struct gen *g, const struct session *s, u32 *where)
 {
+  i64 worst = 0;
   for(u32 i = 0; i < s->b->nrec; i++) {
     const struct rec *r = &s->b->rec[i];
     if(r->slot == NOSLOT)
       continue;
-    // the generator's clock is monotone: invert it by bisection
-    i64 lo = 0, hi = 1ll << 40;
-    while(lo < hi) {
-      i64 mid = (lo + hi) / 2;
-      if(gen_tsc(g, mid) < r->ts)
-        lo = mid + 1;
-      else
-        hi = mid;
+    i64 w = g->truth[r->slot], lo = align_lo(&s->al, r->ts) - w, hi = w - align_hi(&s->al, r->ts);
+    i64 out = (lo > hi ? lo : hi) - 1; // a stamp is a tick cut off
+    if(out > worst) {
+      worst = out;
+      *where = i;
     }
-    if(align_lo(&s->al, r->ts) > lo || align_hi(&s->al, r->ts) < lo - 1)
-      fail_msg("seed %llu, event %u: true time %lld is not in %lld..%lld", g->o.seed, i, lo, align_lo(&s->al, r->ts), align_hi(&s->al, r->ts));
-    if(align_half(&s->al, r->ts) > limit)
-      fail_msg("seed %llu, event %u: known to +-%lld ns only", g->o.seed, i, align_half(&s->al, r->ts));
   }
+  return worst;
+}
+
+// Each record's true time lies in its band, which is not wider than limit.
+static void
+assert_truth(const struct gen *g, const struct session *s, i64 limit)
+{
+  u32 where = 0;
+  i64 out = outside(g, s, &where);
+  if(out)
+    fail_msg("seed %llu, event %u: true time %lld is %lld ns outside the band", g->o.seed, where, g->truth[s->b->rec[where].slot], out);
+  for(u32 i = 0; i < s->b->nrec; i++)
+    if(s->b->rec[i].slot != NOSLOT && align_half(&s->al, s->b->rec[i].ts) > limit)
+      fail_msg("seed %llu, event %u: known to +-%lld ns only", g->o.seed, i, align_half(&s->al, s->b->rec[i].ts));
 }
 
 static void
@@ -128,9 +136,106 @@ test_step(void **state)
     struct session s;
     gen_make(&g, (struct genopts){.seed = seed, .frames = 80, .step_at = 40, .syncs = 40});
     assert_int_equal(gen_session(&g, &s), 0);
-    if(s.al.nseg != 2)
-      fail_msg("seed %llu: %u runs", seed, s.al.nseg);
+    if(s.al.nrun != 2)
+      fail_msg("seed %llu: %u runs", seed, s.al.nrun);
     assert_true(s.al.note != 0);
+    assert_truth(&g, &s, 60000);
+    session_close(&s);
+    gen_free(&g);
+  }
+}
+
+// One or two steps of 0.1 to 5 us, forward or back, at frames of the seed's choice.
+static struct genopts
+stepped(u64 seed)
+{
+  struct gen r = {.rng = seed * 7919};
+  struct genopts o = {.seed = seed, .frames = 80, .syncs = 40, .lose = 2, .dup = 5};
+  for(u32 k = 0; k < 1 + seed % 2; k++) {
+    int ns = 100 + (int)gen_rand(&r, 4901);
+    o.step[k].at = 1 + (int)gen_rand(&r, 79);
+    o.step[k].ns = gen_rand(&r, 2) ? ns : -ns;
+  }
+  return o;
+}
+
+// Do both steps lie between the same two syncs?  What is between them has no bound.
+static bool
+same_gap(const struct gen *g, const struct session *s)
+{
+  if(g->stepped[1] == 0)
+    return false;
+  for(u32 i = 0; i < s->nsync; i++) {
+    i64 w = g->truth[s->b->rec[s->sync[i].rec].slot];
+    if((w > g->stepped[0]) != (w > g->stepped[1]))
+      return false;
+  }
+  return true;
+}
+
+// Is it by frames or PM timer alone that the clock was found to step?
+static bool
+steady_by_syncs(const struct session *s)
+{
+  struct sync *t = calloc(s->nsync, sizeof *t);
+  struct align a;
+  memcpy(t, s->sync, s->nsync * sizeof *t);
+  for(u32 i = 0; i < s->nsync; i++) // a PM timer that agrees with the HPET
+    t[i].pmt = (u32)((i64)(t[i].hpet - t[0].hpet) * 3579545 / 100000000) + s->sync[0].pmt;
+  bool steady = align_solve(&a, t, s->nsync, 0, 0, 1000, 2700000, 0) == 0 && a.nrun == 1;
+  align_free(&a);
+  free(t);
+  return steady;
+}
+
+// The run is accepted and, if any step shows, the truth lies in the band; a step
+// that contradicts nothing moves it by no more than there was in all.
+static void
+test_small_steps(void **state)
+{
+  (void)state;
+  u32 seen = 0, byframes = 0;
+  for(u64 seed = 1; seed <= 1000; seed++) {
+    struct gen g;
+    struct session s;
+    u32 where = 0;
+    struct genopts o = stepped(seed);
+    gen_make(&g, o);
+    if(gen_session(&g, &s) != 0)
+      fail_msg("seed %llu: %s", seed, errtext);
+    assert_true((s.al.nrun > 1) == (s.al.note != 0));
+    i64 out = outside(&g, &s, &where), all = labs(o.step[0].ns) + labs(o.step[1].ns);
+    if(s.al.nrun > 1 && !same_gap(&g, &s)) {
+      assert_truth(&g, &s, 30000);
+      seen++;
+    } else if(out > all)
+      fail_msg("seed %llu, event %u: %lld ns outside, the steps were %lld", seed, where, out, all);
+    byframes += s.al.nrun > 1 && steady_by_syncs(&s);
+    session_close(&s);
+    gen_free(&g);
+  }
+  assert_true(seen > 900);   // a single step beside the first or last sync, and small ones, may not show
+  assert_true(byframes > 0); // in some runs only the frames or the PM timer tell
+}
+
+// A frame that is 400 us off is no step, nor hidden by one.
+static void
+test_conflict_stepped(void **state)
+{
+  (void)state;
+  for(u64 seed = 1; seed <= SEEDS; seed++) {
+    struct gen g;
+    struct session s;
+    gen_make(&g, stepped(seed));
+    assert_int_equal(gen_session(&g, &s), 0);
+    u32 i = (u32)seed % s.nbracket;
+    s.bracket[i].w += s.bracket[i].upper ? -400000 : 400000;
+    align_free(&s.al);
+    int rc = align_solve(&s.al, s.sync, s.nsync, s.bracket, s.nbracket, 1000, 2700000, 0);
+    char frame[32];
+    snprintf(frame, sizeof frame, "frame %u,", s.bracket[i].frame + 1);
+    if(rc != -EX_CONFLICT || !strstr(errtext, frame))
+      fail_msg("seed %llu: rc %d, \"%s\" does not name %s", seed, rc, errtext, frame);
     session_close(&s);
     gen_free(&g);
   }
@@ -295,6 +400,8 @@ main(void)
     cmocka_unit_test(test_identity),
     cmocka_unit_test(test_whole_seconds),
     cmocka_unit_test(test_step),
+    cmocka_unit_test(test_small_steps),
+    cmocka_unit_test(test_conflict_stepped),
     cmocka_unit_test(test_conflict),
     cmocka_unit_test(test_other_run),
     cmocka_unit_test(test_crossed),

@@ -87,8 +87,11 @@ struct genopts {
   bool seqbug;   // tcp_seg_out reports another sequence number than the wire
   bool noend;    // one packet has no pkt_end
   int step_at;   // the TSC jumps by some µs before this frame
-  int syncs;     // per 100 frames, 0 = 10
-  bool nosync;   // no clock_sync at all
+  struct {
+    int at, ns; // the TSC jumps by ns (forward or back) before frame at
+  } step[2];
+  int syncs;   // per 100 frames, 0 = 10
+  bool nosync; // no clock_sync at all
 };
 
 struct gen {
@@ -101,7 +104,9 @@ struct gen {
   i64 v0;
   u64 goff, rate; // TSC = goff + w * rate / 2^32
   u64 jump;
-  u32 nslot;
+  i64 stepped[2]; // when
+  u32 nslot, truthcap;
+  i64 *truth; // by slot: when it was written
   struct genframe {
     i64 w;
     u8 data[128];
@@ -153,6 +158,12 @@ gen_emit(struct gen *g, i64 w, u16 id, u32 pkt, const void *payload, size_t n)
   for(size_t k = NT_PAYLOAD; k < n; k++)
     ((u8 *)&s[1 + (k - NT_PAYLOAD) / NT_CONTLOAD])[16 + (k - NT_PAYLOAD) % NT_CONTLOAD] = ((const u8 *)payload)[k];
   gen_bytes(g, s, nsl * sizeof *s);
+  if(g->nslot + nsl > g->truthcap) {
+    g->truthcap = (g->nslot + nsl) * 2;
+    g->truth = realloc(g->truth, g->truthcap * sizeof *g->truth);
+  }
+  for(u32 i = 0; i < nsl; i++)
+    g->truth[g->nslot + i] = w;
   g->nslot += nsl;
   return g->nslot - nsl;
 }
@@ -374,6 +385,11 @@ gen_make(struct gen *g, struct genopts o)
   for(int i = 0; i < o.frames; i++) {
     if(o.step_at && i == o.step_at)
       g->jump += 20000 + gen_rand(g, 20000);
+    for(int k = 0; k < 2; k++)
+      if(o.step[k].ns && i == o.step[k].at) {
+        g->jump += (u64)(o.step[k].ns * 27ll / 10);
+        g->stepped[k] = g->w;
+      }
     g->w += 20000 + gen_rand(g, 8000000);
     if(gen_rand(g, 100) < (u32)(o.syncs ? o.syncs : 10))
       gen_sync(g);
@@ -393,6 +409,7 @@ gen_free(struct gen *g)
 {
   free(g->trace);
   free(g->frame);
+  free(g->truth);
 }
 
 // Load what was made into a session, as the commands would from files.

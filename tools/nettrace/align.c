@@ -8,6 +8,12 @@
 // timer in each sync, and by frames that lie between two events.  The two
 // must overlap.  Everything is integer arithmetic, products have 128 bits;
 // nothing is averaged and no constraint is dropped without a word.
+//
+// A pause of the machine puts a small step between TSC and virtual clock: then
+// no one line fits.  The fewest runs of syncs that fit say where; but a run may
+// hide a smaller step, so from then on each sync bounds only what lies beside it:
+// an event between two gets the union of their bands, at any rate that the longest
+// run allows.  A clock whose steps contradict nothing is taken for steady.
 #include <stdlib.h>
 #include <string.h>
 #include "tool.h"
@@ -15,6 +21,7 @@
 #define LIMIT       (1ll << 60)  // beyond this a stamp is nonsense
 #define PMHZ        3579545ll    // ticks of the PM timer in a second
 #define PMPERIOD_NS 4687022333ll // 2^24 of them, rounded down
+#define MAXSTEP     5000ll       // ns that a pause may shift the clock: measured, 100 to a few 1000
 
 struct pt {
   i64 g, v;
@@ -102,31 +109,47 @@ line_fits(const struct line *l, const struct pt *up, u32 nu, const struct pt *lo
   return true;
 }
 
-// All corner lines between upper and lower bounds; sorts and reduces both
-// arrays.  Returns how many; 0 = no line fits.  *to is the caller's to free.
+// Slopes that a line may have: from lo / dg to hi / dg.  dg 0: any.
+struct slopes {
+  i64 lo, hi, dg;
+};
+
+static void
+add_corner(struct line **to, u32 *n, u32 *cap, const struct line *l)
+{
+  *to = xgrow(*to, *n, cap, sizeof **to);
+  (*to)[(*n)++] = *l;
+}
+
+static bool
+slope_fits(const struct line *l, const struct slopes *r)
+{
+  return l->dv > 0 && (r->dg == 0 || ((i128)l->dv * r->dg >= (i128)r->lo * l->dg && (i128)l->dv * r->dg <= (i128)r->hi * l->dg));
+}
+
+// All corner lines between upper and lower bounds: through two of them, or
+// through one at the least or greatest slope.  Sorts and reduces both arrays.
+// Returns how many; 0 = no line fits.  *to is the caller's to free.
 static u32
-corners(struct pt *up, u32 nu, struct pt *lo, u32 nl, struct line **to)
+corners(struct pt *up, u32 nu, struct pt *lo, u32 nl, const struct slopes *r, struct line **to)
 {
   nu = hull(up, nu, 1);
   nl = hull(lo, nl, -1);
   u32 n = 0, cap = 0;
   *to = 0;
-  for(u32 i = 0; i < nu + nl; i++)
+  for(u32 i = 0; i < nu + nl; i++) {
+    struct pt a = i < nu ? up[i] : lo[i - nu];
+    struct line steep[] = {{a.g, a.v, r->dg, r->lo}, {a.g, a.v, r->dg, r->hi}};
+    for(u32 k = 0; r->dg && k < 2; k++)
+      if(steep[k].dv > 0 && line_fits(&steep[k], up, nu, lo, nl))
+        add_corner(to, &n, &cap, &steep[k]);
     for(u32 k = i + 1; k < nu + nl; k++) {
-      struct pt a = i < nu ? up[i] : lo[i - nu], b = k < nu ? up[k] : lo[k - nu];
-      if(a.g == b.g)
-        continue;
-      if(a.g > b.g) {
-        struct pt t = a;
-        a = b;
-        b = t;
-      }
-      struct line l = {a.g, a.v, b.g - a.g, b.v - a.v};
-      if(l.dv <= 0 || !line_fits(&l, up, nu, lo, nl))
-        continue;
-      *to = xgrow(*to, n, &cap, sizeof **to);
-      (*to)[n++] = l;
+      struct pt b = k < nu ? up[k] : lo[k - nu];
+      struct line l = a.g < b.g ? (struct line){a.g, a.v, b.g - a.g, b.v - a.v} : (struct line){b.g, b.v, a.g - b.g, a.v - b.v};
+      if(l.dg && slope_fits(&l, r) && line_fits(&l, up, nu, lo, nl))
+        add_corner(to, &n, &cap, &l);
     }
+  }
   return n;
 }
 
@@ -153,59 +176,230 @@ add_segment(struct align *a, i64 from, i64 to, struct line *l, u32 n)
   a->seg[a->nseg++] = (struct segment){from, to, n, l};
 }
 
+static void
+drop_segments(struct align *a)
+{
+  for(u32 i = 0; i < a->nseg; i++)
+    free(a->seg[i].line);
+  free(a->seg);
+  free(a->note);
+  a->seg = 0;
+  a->note = 0;
+  a->nseg = 0;
+}
+
+static void
+lines_band(const struct line *l, u32 n, i64 g, i64 *lo, i64 *hi)
+{
+  for(u32 k = 0; k < n; k++) {
+    i64 low = line_lo(&l[k], g), high = line_hi(&l[k], g);
+    *lo = low < *lo ? low : *lo;
+    *hi = high > *hi ? high : *hi;
+  }
+}
+
+static i64
+pm_ns(i64 ticks)
+{
+  return clamp(floordiv((i128)ticks * 1000000000, PMHZ));
+}
+
 // A sync with its counters unwrapped.
 struct usync {
-  i64 tsc, end, hpet_ns;
-  u32 pmt, rec;
+  i64 tsc, end, hpet_ns, pmt;
+  u32 rec;
+};
+
+// All that is known: n syncs by tsc, nb brackets in the caller's order.
+struct facts {
+  const struct usync *s;
+  const struct bracket *b;
+  struct bracket *sorted; // by stamp; 0: cuts are found by syncs alone
+  u32 n, nb, q;
 };
 
 // Lines through syncs i..j-1; 0 if none fits.
 static u32
-fit(const struct usync *s, u32 i, u32 j, struct line **to)
+fit(const struct usync *s, u32 i, u32 j, const struct slopes *r, struct line **to)
 {
   struct pt *up = xmalloc((j - i) * sizeof *up), *lo = xmalloc((j - i) * sizeof *lo);
   for(u32 k = i; k < j; k++) {
     up[k - i] = (struct pt){s[k].tsc, s[k].hpet_ns + 9};
     lo[k - i] = (struct pt){s[k].end, s[k].hpet_ns};
   }
-  u32 n = bounded(up, j - i, lo, j - i) ? corners(up, j - i, lo, j - i, to) : (*to = 0, 0);
+  u32 n = r->dg || bounded(up, j - i, lo, j - i) ? corners(up, j - i, lo, j - i, r, to) : (*to = 0, 0);
   free(up);
   free(lo);
   return n;
 }
 
-// Step 2: cover the syncs with the longest runs that one set of lines fits.
-static void
-fit_segments(struct align *a, const struct usync *s, u32 n)
+// The first bracket, by stamp, that is not before g.
+static u32
+bracket_at(const struct align *a, const struct facts *x, i64 g)
 {
-  for(u32 i = 0; i + 1 < n;) {
-    struct line *best = 0, *l;
-    u32 nbest = 0, j = i, step = n - i;
-    while(step > 0) { // try the whole rest first, then halve
-      u32 k = j + step <= n ? j + step : n;
-      u32 nl = k > i + 1 && k > j ? fit(s, i, k, &l) : (l = 0, 0);
-      if(nl) {
-        free(best);
-        best = l;
-        nbest = nl;
-        j = k;
-        if(j == n)
-          break;
-      } else {
-        free(l);
-        step /= 2;
-      }
-    }
-    if(nbest == 0) {
-      i++; // fits no neighbour: the bands around it cover it
-      continue;
-    }
-    add_segment(a, s[i].tsc, s[j - 1].end, best, nbest);
-    i = j;
+  u32 lo = 0, hi = x->nb;
+  while(lo < hi) {
+    u32 mid = (lo + hi) / 2;
+    if(rel(a, x->sorted[mid].g) < g)
+      lo = mid + 1;
+    else
+      hi = mid;
   }
+  return lo;
 }
 
-// Extend the HPET's low word to a running count, with the TSC's help.
+// Is there a K that the PM timer and all frames between syncs i and j-1 allow,
+// with these lines?
+static bool
+k_exists(const struct align *a, const struct facts *x, u32 i, u32 j, const struct line *l, u32 nl)
+{
+  i64 klo = -LIMIT, khi = LIMIT;
+  for(u32 k = i; k < j; k++) {
+    i64 vlo = LIMIT, vhi = -LIMIT;
+    lines_band(l, nl, x->s[k].end, &vlo, &vhi);
+    i64 lo = pm_ns(x->s[k].pmt) + a->shift - vhi, hi = pm_ns(x->s[k].pmt + 1) + a->shift - x->s[k].hpet_ns;
+    klo = lo > klo ? lo : klo;
+    khi = hi < khi ? hi : khi;
+  }
+  for(u32 k = bracket_at(a, x, x->s[i].tsc); k < x->nb && rel(a, x->sorted[k].g) <= x->s[j - 1].end; k++) {
+    const struct bracket *b = &x->sorted[k];
+    i64 vlo = LIMIT, vhi = -LIMIT;
+    lines_band(l, nl, rel(a, b->g), &vlo, &vhi);
+    if(b->upper)
+      khi = b->w + x->q - 1 - vlo < khi ? b->w + x->q - 1 - vlo : khi;
+    else
+      klo = b->w - vhi > klo ? b->w - vhi : klo;
+  }
+  return klo <= khi;
+}
+
+// Can syncs i..j-1 lie on one line?  If they can, so can any part of them.
+static bool
+one_run(const struct align *a, const struct facts *x, u32 i, u32 j)
+{
+  struct line *l = 0;
+  if(j - i < 2)
+    return true;
+  u32 n = fit(x->s, i, j, &(struct slopes){0}, &l);
+  bool ok = n && (x->sorted == 0 || k_exists(a, x, i, j, l, n));
+  free(l);
+  return ok;
+}
+
+// How many syncs does the longest run have that begins (back: ends) at this one?
+static u32
+run_length(const struct align *a, const struct facts *x, u32 at, bool back)
+{
+  u32 len = 1, rest = back ? at + 1 : x->n - at;
+  for(u32 step = rest - 1; step > 0;) { // the whole rest first, then halve
+    u32 try = len + step <= rest ? len + step : rest;
+    if(try > len && (back ? one_run(a, x, at + 1 - try, at + 1) : one_run(a, x, at, at + try)))
+      len = try;
+    else
+      step /= 2;
+  }
+  return len;
+}
+
+// Cut all syncs into the fewest runs, each as long as can be: cut[k] is the first
+// sync after cut k.  From the front each cut lies as late as any solution has it,
+// from the back as early.  Returns how many cuts.
+static u32
+find_cuts(const struct align *a, const struct facts *x, bool back, u32 *cut)
+{
+  u32 n = 0;
+  if(!back) {
+    for(u32 i = run_length(a, x, 0, false); i < x->n; i += run_length(a, x, i, false))
+      cut[n++] = i;
+    return n;
+  }
+  for(u32 i = x->n - run_length(a, x, x->n - 1, true); i > 0; i -= run_length(a, x, i - 1, true))
+    cut[n++] = i;
+  for(u32 i = 0; i < n / 2; i++) {
+    u32 t = cut[i];
+    cut[i] = cut[n - 1 - i];
+    cut[n - 1 - i] = t;
+  }
+  return n;
+}
+
+// The rates that the longest run allows, though the clock may have stepped in it unseen.
+static struct slopes
+any_rate(const struct facts *x, const u32 *cut, u32 n)
+{
+  const struct usync *s = x->s, *e = &x->s[x->n - 1];
+  i64 longest = 0;
+  for(u32 k = 0; k <= n; k++) {
+    const struct usync *from = &x->s[k ? cut[k - 1] : 0], *to = &x->s[(k < n ? cut[k] : x->n) - 1];
+    if(to->tsc - from->tsc > longest) {
+      longest = to->tsc - from->tsc;
+      s = from;
+      e = to;
+    }
+  }
+  i64 v = e->hpet_ns - s->hpet_ns, least = v - MAXSTEP - 9 - (e->end - e->tsc);
+  return (struct slopes){least > 1 ? least : 1, v + MAXSTEP + 9 + s->end - s->tsc, e->tsc - s->tsc};
+}
+
+// Syncs i..j-1 share their lines.
+static void
+add_stretch(struct align *a, const struct usync *s, u32 i, u32 j, const struct slopes *r)
+{
+  struct line *l;
+  u32 n = fit(s, i, j, r, &l);
+  if(n)
+    add_segment(a, s[i].tsc, s[j - 1].end, l, n);
+  else
+    free(l);
+}
+
+static void
+note_cuts(struct align *a, const struct usync *s, const u32 *early, const u32 *late, u32 n)
+{
+  i64 zero = s[0].hpet_ns - pm_ns(s[0].pmt); // to seconds since power-on, near enough for a note
+  char *text = xasprintf("the guest's clock stepped, as a pause of the machine makes it: %u runs of syncs, cut", n + 1);
+  for(u32 k = 0; k < n && k < 4; k++) {
+    i64 from = (s[early[k] - 1].hpet_ns - zero) / 1000000, to = (s[late[k]].hpet_ns - zero) / 1000000;
+    char *more = xasprintf("%s%s between %lld.%03lld and %lld.%03lld s", text, k ? "," : "", from / 1000, from % 1000, to / 1000, to % 1000);
+    free(text);
+    text = more;
+  }
+  a->note = n <= 4 ? text : xasprintf("%s, and %u more", text, n - 4);
+}
+
+// Step 2: one set of lines for all syncs, or for each sync its own.
+static void
+fit_segments(struct align *a, const struct facts *x)
+{
+  u32 *early = xmalloc(x->n * sizeof *early), *late = xmalloc(x->n * sizeof *late), n = find_cuts(a, x, false, late);
+  a->nrun = n + 1;
+  if(n == 0)
+    add_stretch(a, x->s, 0, x->n, &(struct slopes){0});
+  else {
+    struct slopes r = any_rate(x, late, n);
+    for(u32 i = 0; i < x->n; i++)
+      add_stretch(a, x->s, i, i + 1, &r);
+    if(find_cuts(a, x, true, early) != n)
+      memcpy(early, late, n * sizeof *early);
+    note_cuts(a, x->s, early, late, n);
+  }
+  free(early);
+  free(late);
+}
+
+// Add the periods of the PM timer that have passed since the first of k syncs.
+static i64
+unwrap_pm(const struct usync *u, u32 k, i64 hpet_ns, i64 pmt)
+{
+  if(k == 0)
+    return pmt;
+  i64 w = hpet_ns - u[0].hpet_ns + pm_ns(u[0].pmt);
+  i128 turns = floordiv((i128)w * PMHZ / 1000000000 - pmt + (1 << 23), 1 << 24);
+  return pmt + ((i64)(turns > 0 ? turns : 0) << 24);
+}
+
+// Extend the HPET's low word to a running count, with the TSC's help, and the PM
+// timer with the HPET's.
 static struct usync *
 unwrap(const struct align *a, const struct sync *s, u32 n, u32 *nout)
 {
@@ -226,35 +420,35 @@ unwrap(const struct align *a, const struct sync *s, u32 n, u32 *nout)
           v += (i64)wraps << 32;
       }
     }
-    u[k++] = (struct usync){tsc, tsc + s[i].win, v * 10, s[i].pmt & 0xffffff, s[i].rec};
+    u[k] = (struct usync){tsc, tsc + s[i].win, v * 10, unwrap_pm(u, k, v * 10, s[i].pmt & 0xffffff), s[i].rec};
+    k++;
   }
   *nout = k;
   return u;
 }
 
+// The band of V at g: its segment's, or the union of the two that it lies between.
 static void
 v_band(const struct align *a, i64 g, i64 *lo, i64 *hi)
 {
   *lo = LIMIT;
   *hi = -LIMIT;
-  for(u32 i = 0; i < a->nseg; i++) {
-    const struct segment *s = &a->seg[i];
-    bool left = i == 0 || g > a->seg[i - 1].to;              // not inside an earlier run
-    bool right = i + 1 == a->nseg || g < a->seg[i + 1].from; // nor a later one
-    if(!left || !right)
-      continue;
-    for(u32 k = 0; k < s->nline; k++) {
-      i64 l = line_lo(&s->line[k], g), h = line_hi(&s->line[k], g);
-      *lo = l < *lo ? l : *lo;
-      *hi = h > *hi ? h : *hi;
-    }
+  u32 i = 0, n = a->nseg ? a->nseg - 1 : 0;
+  while(i < n) { // the first segment that does not end before g, or the last
+    u32 mid = (i + n) / 2;
+    if(a->seg[mid].to < g)
+      i = mid + 1;
+    else
+      n = mid;
   }
-}
-
-static i64
-pm_ns(i64 ticks)
-{
-  return clamp(floordiv((i128)ticks * 1000000000, PMHZ));
+  if(a->nseg == 0)
+    return;
+  lines_band(a->seg[i].line, a->seg[i].nline, g, lo, hi);
+  if(i > 0 && g < a->seg[i].from) {
+    lines_band(a->seg[i - 1].line, a->seg[i - 1].nline, g, lo, hi);
+    *lo -= a->slack;
+    *hi += a->slack;
+  }
 }
 
 // Step 3: K by the PM timer.  -EX_CONFLICT if two syncs disagree.
@@ -265,13 +459,7 @@ k_by_pm(struct align *a, const struct usync *s, u32 n)
   for(u32 i = 0; i < n; i++) {
     i64 vlo, vhi;
     v_band(a, s[i].end, &vlo, &vhi);
-    i64 pmt = s[i].pmt;
-    if(a->pm) { // as many periods later as the first K says
-      i64 w = s[i].hpet_ns + a->pmlo;
-      i128 turns = floordiv((i128)w * PMHZ / 1000000000 - pmt + (1 << 23), 1 << 24);
-      pmt += (i64)(turns > 0 ? turns : 0) << 24;
-    }
-    i64 lo = pm_ns(pmt) - vhi, hi = pm_ns(pmt + 1) - s[i].hpet_ns;
+    i64 lo = pm_ns(s[i].pmt) - vhi, hi = pm_ns(s[i].pmt + 1) - s[i].hpet_ns;
     if(!a->pm || lo > a->pmlo) {
       a->pmlo = lo;
       lo_rec = s[i].rec;
@@ -282,8 +470,9 @@ k_by_pm(struct align *a, const struct usync *s, u32 n)
     }
     a->pm = true;
   }
-  if(a->pm && a->pmlo > a->pmhi)
-    return seterr(EX_CONFLICT, "clocks contradict each other: the PM timer in event %u and in event %u, by %lld ns", lo_rec, hi_rec, a->pmlo - a->pmhi);
+  a->gap = a->pmlo - a->pmhi;
+  if(a->pm && a->gap > 0)
+    return seterr(EX_CONFLICT, "clocks contradict each other: the PM timer in event %u and in event %u, by %lld ns", lo_rec, hi_rec, a->gap);
   return 0;
 }
 
@@ -311,38 +500,51 @@ k_by_frames(struct align *a, const struct bracket *b, u32 n, u32 q)
   if(!hi)
     a->frhi = LIMIT;
   a->fr = lo || hi;
-  if(lo && hi && a->frlo > a->frhi)
+  a->gap = lo && hi ? a->frlo - a->frhi : 0;
+  if(a->gap > 0)
     return seterr(EX_CONFLICT, "clocks contradict each other: event %u before frame %u, event %u after frame %u, by %lld ns",
-                  b[a->frhi_i].rec, b[a->frhi_i].frame + 1, b[a->frlo_i].rec, b[a->frlo_i].frame + 1, a->frlo - a->frhi);
+                  b[a->frhi_i].rec, b[a->frhi_i].frame + 1, b[a->frlo_i].rec, b[a->frlo_i].frame + 1, a->gap);
   return 0;
 }
 
-// Move the PM timer's K by a multiple of unit so that it meets the frames', if that can be.
+// By how much do the PM timer's K and the frames' K fail to meet?
+static i64
+k_apart(const struct align *a)
+{
+  return a->pmlo > a->frhi ? a->pmlo - a->frhi : a->frlo > a->pmhi ? a->frlo - a->pmhi
+                                                                   : 0;
+}
+
+// Move the PM timer's K by a multiple of unit so that it meets the frames', if
+// that can be, but for what a step may explain.
 static bool
 shift_pm(struct align *a, i64 unit)
 {
+  struct align old = *a;
   i64 mid = a->frlo == -LIMIT ? a->frhi : a->frhi == LIMIT ? a->frlo
                                                            : a->frlo + (a->frhi - a->frlo) / 2;
-  i64 n = (i64)floordiv((i128)mid - a->pmlo + unit / 2, unit);
-  i64 lo = a->pmlo + n * unit, hi = a->pmhi + n * unit;
-  if(n == 0 || lo > a->frhi || hi < a->frlo)
-    return false;
-  a->pmlo = lo;
-  a->pmhi = hi;
-  a->shift = n * unit;
-  return true;
+  a->shift = (i64)floordiv((i128)mid - a->pmlo + unit / 2, unit) * unit;
+  a->pmlo += a->shift;
+  a->pmhi += a->shift;
+  if(a->shift && k_apart(a) <= 2 * MAXSTEP)
+    return true;
+  *a = old;
+  return false;
 }
 
 // Step 5: both measurements of K must overlap.
 static int
 join_k(struct align *a, const struct bracket *b)
 {
-  bool apart = a->pm && a->fr && (a->pmlo > a->frhi || a->pmhi < a->frlo);
-  if(apart && !shift_pm(a, 1000000000) && !shift_pm(a, PMPERIOD_NS)) {
+  bool both = a->pm && a->fr;
+  if(both && k_apart(a) > 2 * MAXSTEP && !shift_pm(a, 1000000000))
+    shift_pm(a, PMPERIOD_NS);
+  a->gap = both ? k_apart(a) : 0;
+  if(a->gap > 0) {
     bool early = a->pmlo > a->frhi;
     const struct bracket *x = &b[early ? a->frhi_i : a->frlo_i];
     return seterr(EX_CONFLICT, "clocks contradict each other: the PM timer, and event %u %s frame %u, by %lld ns: trace and capture of one run?",
-                  x->rec, early ? "before" : "after", x->frame + 1, early ? a->pmlo - a->frhi : a->frlo - a->pmhi);
+                  x->rec, early ? "before" : "after", x->frame + 1, a->gap);
   }
   a->klo = a->pm ? a->pmlo : a->frlo;
   a->khi = a->pm ? a->pmhi : a->frhi;
@@ -409,7 +611,7 @@ by_frames_alone(struct align *a, const struct bracket *b, u32 n, u32 q)
       lo[nl++] = p;
   }
   struct line *l = 0;
-  u32 k = bounded(up, nu, lo, nl) ? corners(up, nu, lo, nl, &l) : 0;
+  u32 k = bounded(up, nu, lo, nl) ? corners(up, nu, lo, nl, &(struct slopes){0}, &l) : 0;
   free(up);
   free(lo);
   if(k == 0) {
@@ -433,6 +635,53 @@ by_rate(struct align *a, const struct bracket *b, u32 n)
     a->klo = a->khi = b[0].w - line_lo(l, rel(a, b[0].g));
 }
 
+static int
+bracket_cmp(const void *x, const void *y)
+{
+  const struct bracket *a = x, *b = y;
+  return a->g < b->g ? -1 : a->g > b->g;
+}
+
+// Steps 2 to 5.
+static int
+anchor(struct align *a, const struct facts *x)
+{
+  a->pm = a->fr = false;
+  drop_segments(a);
+  fit_segments(a, x);
+  int rc = k_by_pm(a, x->s, x->n);
+  if(rc == 0)
+    rc = k_by_frames(a, x->b, x->nb, x->q);
+  return rc ? rc : join_k(a, x->b);
+}
+
+// A contradiction no greater than two pauses make may be a step that the syncs alone
+// do not show: cut once more, by PM timer and frames too.  What then is left may be
+// several pauses between two syncs: allow for one more there.  A contradiction that
+// this does not mend stands.
+static int
+anchor_stepped(struct align *a, struct facts *x)
+{
+  int rc = anchor(a, x);
+  if(rc == 0 || a->gap > 2 * MAXSTEP)
+    return rc;
+  x->sorted = xmalloc((x->nb + 1) * sizeof *x->sorted);
+  if(x->nb) {
+    memcpy(x->sorted, x->b, x->nb * sizeof *x->b);
+    qsort(x->sorted, x->nb, sizeof *x->sorted, bracket_cmp);
+  }
+  rc = anchor(a, x);
+  if(rc && a->nrun > 1 && a->gap <= 2 * MAXSTEP) {
+    a->slack = MAXSTEP;
+    rc = anchor(a, x);
+    char *where = a->note;
+    a->note = xasprintf("%s; more than once between two syncs: ±%s µs added there", where, us_str(MAXSTEP));
+    free(where);
+  }
+  free(x->sorted);
+  return rc;
+}
+
 // Find W for one boot.  s: n syncs in ring order; b: nb brackets from frames that
 // were matched uniquely; q: ns per capture stamp; khz: nominal TSC rate, 0 unknown;
 // base: a stamp near the others.  0 or -EX_CONFLICT with both constraints named.
@@ -444,24 +693,18 @@ align_solve(struct align *a, const struct sync *s, u32 n, const struct bracket *
   a->nsync = n;
   a->nbracket = nb;
   a->base = base;
+  a->nrun = 1;
   if(is_identity(a, s, n, b, nb, q))
     return 0;
   a->base = n ? s[0].tsc : nb ? b[0].g
                               : base;
-  u32 nu;
-  struct usync *u = unwrap(a, s, n, &nu);
-  if(nu >= 2)
-    fit_segments(a, u, nu);
+  struct facts x = {.b = b, .nb = nb, .q = q};
+  struct usync *u = unwrap(a, s, n, &x.n);
+  x.s = u;
   int rc = 0;
-  if(a->nseg) {
+  if(x.n >= 2 && u[x.n - 1].tsc > u[0].end) {
     a->method = CLK_ANCHORED;
-    rc = k_by_pm(a, u, nu);
-    if(rc == 0)
-      rc = k_by_frames(a, b, nb, q);
-    if(rc == 0)
-      rc = join_k(a, b);
-    if(a->nseg > 1)
-      a->note = xasprintf("the guest's clock stepped: %u runs of syncs", a->nseg);
+    rc = anchor_stepped(a, &x);
   } else if(!by_frames_alone(a, b, nb, q))
     by_rate(a, b, nb);
   free(u);
@@ -471,10 +714,7 @@ align_solve(struct align *a, const struct sync *s, u32 n, const struct bracket *
 void
 align_free(struct align *a)
 {
-  for(u32 i = 0; i < a->nseg; i++)
-    free(a->seg[i].line);
-  free(a->seg);
-  free(a->note);
+  drop_segments(a);
   memset(a, 0, sizeof *a);
 }
 

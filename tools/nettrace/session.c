@@ -299,6 +299,8 @@ session_summary(const struct session *s, FILE *to)
   fprintf(to, "; clock %s", how[s->al.method]);
   if(s->al.method >= CLK_FRAMES)
     fprintf(to, " ±%s µs", band_str(s->band));
+  if(s->al.nrun > 1)
+    fprintf(to, " in %u runs", s->al.nrun);
   fprintf(to, "; %llu events lost\n", s->b->lost + s->b->discarded);
   if(s->al.note)
     fprintf(to, "note: %s\n", s->al.note);

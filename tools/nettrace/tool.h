@@ -301,7 +301,7 @@ struct bracket {
 struct line {
   i64 g0, v0, dg, dv;
 };
-// A stretch of syncs that one set of lines fits.
+// A stretch of syncs that one set of lines fits: all, or each its own.
 struct segment {
   i64 from, to; // guest stamps relative to align.base
   u32 nline;
@@ -318,6 +318,7 @@ struct align {
   enum method method;
   u64 base; // guest stamps are kept relative to this
   u32 khz;
+  u32 nrun; // 1 + how often the clock stepped
   u32 nseg;
   struct segment *seg;
   i64 klo, khi;       // K used
@@ -326,6 +327,8 @@ struct align {
   i64 frlo, frhi;     // K by frames
   u32 frlo_i, frhi_i; // the brackets that give them
   i64 shift;          // whole seconds or PM timer periods added to pmlo, pmhi
+  i64 gap;            // ns by which the last contradiction is one
+  i64 slack;          // ns added between two segments: the clock stepped there more than once
   u32 nsync, nbracket;
   char *note;
 };
