@@ -18,10 +18,10 @@
 #include <string.h>
 #include "tool.h"
 
-#define LIMIT       (1ll << 60)  // beyond this a stamp is nonsense
-#define PMHZ        3579545ll    // ticks of the PM timer in a second
-#define PMPERIOD_NS 4687022333ll // 2^24 of them, rounded down
-#define MAXSTEP     5000ll       // ns that a pause may shift the clock: measured, 100 to a few 1000
+#define LIMIT   (1ll << 60) // beyond this a stamp is nonsense
+#define PMHZ    3579545ll   // ticks of the PM timer in a second
+#define PMBITS  24          // it wraps
+#define MAXSTEP 5000ll      // ns that a pause may shift the clock: measured, 100 to a few 1000
 
 struct pt {
   i64 g, v;
@@ -515,15 +515,24 @@ k_apart(const struct align *a)
                                                                    : 0;
 }
 
-// Move the PM timer's K by a multiple of unit so that it meets the frames', if
-// that can be, but for what a step may explain.
+// n units of the PM timer's K: turns of its counter (exact for each n: half a
+// nanosecond a turn would leave the band within the hour), or seconds of the date.
+static i64
+shift_ns(i64 n, bool seconds)
+{
+  return seconds ? n * 1000000000 : pm_ns(n * (1 << PMBITS));
+}
+
+// Move the PM timer's K by so many units that it meets the frames', if that can be,
+// but for what a step may explain.
 static bool
-shift_pm(struct align *a, i64 unit)
+shift_pm(struct align *a, bool seconds)
 {
   struct align old = *a;
+  i64 unit = shift_ns(1, seconds);
   i64 mid = a->frlo == -LIMIT ? a->frhi : a->frhi == LIMIT ? a->frlo
                                                            : a->frlo + (a->frhi - a->frlo) / 2;
-  a->shift = (i64)floordiv((i128)mid - a->pmlo + unit / 2, unit) * unit;
+  a->shift = shift_ns((i64)floordiv((i128)mid - a->pmlo + unit / 2, unit), seconds);
   a->pmlo += a->shift;
   a->pmhi += a->shift;
   if(a->shift && k_apart(a) <= 2 * MAXSTEP)
@@ -537,8 +546,8 @@ static int
 join_k(struct align *a, const struct bracket *b)
 {
   bool both = a->pm && a->fr;
-  if(both && k_apart(a) > 2 * MAXSTEP && !shift_pm(a, 1000000000))
-    shift_pm(a, PMPERIOD_NS);
+  if(both && k_apart(a) > 2 * MAXSTEP && !shift_pm(a, true))
+    shift_pm(a, false);
   a->gap = both ? k_apart(a) : 0;
   if(a->gap > 0) {
     bool early = a->pmlo > a->frhi;
