@@ -126,6 +126,26 @@ test_whole_seconds(void **state)
   gen_free(&g);
 }
 
+// The first clock_sync that was not overwritten lies many turns of the PM timer after
+// power-on: the frames say how many.
+static void
+test_late(void **state)
+{
+  (void)state;
+  for(u64 seed = 1; seed <= 50; seed++) {
+    struct gen g;
+    struct session s;
+    gen_make(&g, (struct genopts){.seed = seed, .frames = 60, .late = (i64)seed * 97000000000ll});
+    if(gen_session(&g, &s) != 0)
+      fail_msg("seed %llu: %s", seed, errtext);
+    assert_int_equal(s.al.method, CLK_ANCHORED);
+    assert_int_equal(s.al.nrun, 1);
+    assert_truth(&g, &s, 6000);
+    session_close(&s);
+    gen_free(&g);
+  }
+}
+
 // A step of the TSC, as a stop of the machine makes it, gives two runs and a note.
 static void
 test_step(void **state)
@@ -399,6 +419,7 @@ main(void)
     cmocka_unit_test(test_frames_only),
     cmocka_unit_test(test_identity),
     cmocka_unit_test(test_whole_seconds),
+    cmocka_unit_test(test_late),
     cmocka_unit_test(test_step),
     cmocka_unit_test(test_small_steps),
     cmocka_unit_test(test_conflict_stepped),

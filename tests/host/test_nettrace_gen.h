@@ -91,6 +91,7 @@ struct genopts {
     int at, ns; // the TSC jumps by ns (forward or back) before frame at
   } step[2];
   int syncs;   // per 100 frames, 0 = 10
+  i64 late;    // ns after power-on at which the trace begins: what came before was overwritten
   bool nosync; // no clock_sync at all
 };
 
@@ -371,7 +372,7 @@ gen_make(struct gen *g, struct genopts o)
   g->o = o;
   g->rng = o.seed * 2654435761u + 12345;
   g->frame = calloc((size_t)o.frames + 16, sizeof *g->frame);
-  g->w = 300000000 + gen_rand(g, 1000000);
+  g->w = 300000000 + g->o.late + gen_rand(g, 1000000);
   g->v0 = g->w - 1000 - gen_rand(g, 100000);
   g->goff = gen_rand(g, 100000);
   g->rate = (u64)(2.7 * 4294967296.0) + gen_rand(g, 400000) - 200000;
