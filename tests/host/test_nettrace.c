@@ -264,6 +264,41 @@ test_fates(void **state)
   assert_int_equal(named, lost);
 }
 
+// Of a guest that runs, the ring is read up to the last tick: frames behind it are
+// not missed, those before it are.
+static void
+test_live(void **state)
+{
+  (void)state;
+  u32 later = 0;
+  for(u64 seed = 1; seed <= 40; seed++)
+    for(int live = 0; live < 2; live++) {
+      struct gen g;
+      struct session s;
+      gen_make(&g, (struct genopts){.seed = seed, .frames = 80, .syncs = 40});
+      u64 upto = gen_tsc(&g, g.w - 60000000);
+      memset(&s, 0, sizeof s);
+      size_t len = g.len;
+      while(((struct nt_slot *)(void *)(g.trace + len - 64))->ts > upto)
+        len -= 64;
+      assert_int_equal(trace_parse(&s.trace, g.trace, len, "gen"), 0);
+      s.trace.live = live;
+      s.trace.upto = upto;
+      s.cap.q = 1000;
+      for(u32 i = 0; i < g.nframe; i++)
+        capture_add(&s.cap, g.frame[i].w, g.frame[i].data, g.frame[i].len, g.frame[i].len);
+      s.have_trace = s.have_cap = true;
+      assert_int_equal(session_join(&s), 0);
+      u32 missed = s.count[UM_NODRIVER] + s.count[UM_NOEVENT];
+      if(live ? missed > 0 : s.count[UM_LATER] > 0 || missed == 0)
+        fail_msg("seed %llu, live %d: %u missed, %u later", seed, live, missed, s.count[UM_LATER]);
+      later += s.count[UM_LATER];
+      session_close(&s);
+      gen_free(&g);
+    }
+  assert_true(later > 40);
+}
+
 // ---- the ring in RAM ---------------------------------------------------------
 
 #define RAMSIZE  (1u << 20)
@@ -482,6 +517,7 @@ main(void)
     cmocka_unit_test(test_bitflips),
     cmocka_unit_test(test_text_mode),
     cmocka_unit_test(test_fates),
+    cmocka_unit_test(test_live),
     cmocka_unit_test(test_ram),
     cmocka_unit_test(test_ram_inflight),
     cmocka_unit_test(test_ram_bad),

@@ -71,7 +71,7 @@ print_unmatched(const struct session *s, FILE *f)
   u32 n = 0;
   for(u32 i = 0; i < s->cap.n; i++) {
     enum unmatched u = frame_fate(s, i);
-    if(u != UM_NONE && n++ < MAXLIST)
+    if(u != UM_NONE && u != UM_LATER && n++ < MAXLIST)
       fprintf(f, "  frame %u, %u bytes %s at %s µs: %s\n", i + 1, s->cap.f[i].len, s->cap.f[i].in ? "in" : "out", us_str(s->cap.f[i].w), fate_text(u));
   }
   for(u32 i = 0; s->have_cap && i < s->b->nrec; i++) {
@@ -81,6 +81,8 @@ print_unmatched(const struct session *s, FILE *f)
     if(u != UM_NONE && n++ < MAXLIST)
       fprintf(f, "  #%u %s: %s\n", rec_slot(s->b, &s->b->rec[i])->pkt, rec_event(s->b, &s->b->rec[i])->name, fate_text(u));
   }
+  if(s->count[UM_LATER])
+    fprintf(f, "  %u frames after the last tick not looked at yet\n", s->count[UM_LATER]);
   if(n > MAXLIST)
     fprintf(f, "  ... and %u more: --json names all\n", n - MAXLIST);
 }
@@ -92,7 +94,7 @@ json_unmatched(const struct session *s, FILE *f)
   fputs("\"unmatched\":[", f);
   for(u32 i = 0; i < s->cap.n; i++) {
     enum unmatched u = frame_fate(s, i);
-    if(u == UM_NONE)
+    if(u == UM_NONE || u == UM_LATER)
       continue;
     fprintf(f, "%s{\"frame\":%u,\"in\":%s,\"t_ns\":%lld,\"why\":\"%s\"}", sep, i + 1, s->cap.f[i].in ? "true" : "false", s->cap.f[i].w, fate_text(u));
     sep = ",";

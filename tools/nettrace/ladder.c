@@ -182,7 +182,9 @@ put_frame(struct picture *p, const struct item *it, u8 color)
   put(p, head, f->in ? "▶" : "┤", color);
   label_payload(more, sizeof more, f);
   enum unmatched u = frame_fate(p->s, it->idx);
-  if(u != UM_NONE) {
+  if(u == UM_LATER)
+    put(p, head + 2, fate_text(u), 0);
+  else if(u != UM_NONE) {
     at = put(p, head + 1, "✗ ", 31);
     put(p, at, fate_text(u), 31);
   } else if(*more)

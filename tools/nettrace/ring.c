@@ -295,7 +295,7 @@ ram_load(struct trace *t, const char *path)
     return rc;
   }
   t->live = ram_alive(&r);
-  u64 t0 = ram_now(&r);
+  u64 t0 = t->upto = ram_now(&r);
   __atomic_thread_fence(__ATOMIC_SEQ_CST); // the bound first, then the heads
   for(u32 c = 0; c < b->h.ncpu; c++)
     load_cpu(&r, b, c, t0, t->live);

@@ -6,6 +6,8 @@
 #include <string.h>
 #include "tool.h"
 
+#define TICK_NS 10000000ll // the guest's timer
+
 bool
 rec_is(const struct session *s, u32 rec, const char *event)
 {
@@ -127,6 +129,17 @@ count_gaps(const struct boot *b)
   return sum;
 }
 
+// A live guest's records were read up to its last tick.  May this frame's lie
+// behind?  One that was received may wait for the driver until the next tick.
+static bool
+is_later(const struct session *s, const struct frame *f, bool last)
+{
+  if(!s->trace.live || s->al.method < CLK_FRAMES)
+    return false;
+  i64 w = align_lo(&s->al, s->trace.upto);
+  return f->w + s->cap.q > w || (f->in && last && f->w > w - TICK_NS);
+}
+
 // Decide for every frame without a record why it stands alone: first note between
 // which records its own would lie, then look whether anything was lost there.
 static void
@@ -143,10 +156,12 @@ judge_frames(struct session *s)
   for(u32 i = n; i-- > 0;) {
     struct frame *f = &s->cap.f[i];
     bool matched = f->rec != NOREC, gap = lost[next[f->in]] > lost[from[i] < next[f->in] ? from[i] : next[f->in]];
-    f->fate = matched || !s->have_trace ? UM_NONE : gap       ? UM_LOST
-                                                  : f->before ? UM_BEFORE
-                                                  : f->in     ? UM_NODRIVER
-                                                              : UM_NOEVENT;
+    f->fate = matched || !s->have_trace             ? UM_NONE
+              : is_later(s, f, next[f->in] == nrec) ? UM_LATER
+              : gap                                 ? UM_LOST
+              : f->before                           ? UM_BEFORE
+              : f->in                               ? UM_NODRIVER
+                                                    : UM_NOEVENT;
     if(matched)
       next[f->in] = f->rec;
   }
@@ -211,6 +226,7 @@ fate_text(enum unmatched u)
     [UM_NOWIRE] = "never reached the wire",
     [UM_NOFRAME] = "not in the capture",
     [UM_ENDS] = "capture ends before",
+    [UM_LATER] = "after the last tick, not looked at yet",
   };
   return text[u];
 }
@@ -291,7 +307,7 @@ session_summary(const struct session *s, FILE *to)
   fprintf(to, "%u events, ", s->b->nrec);
   if(s->have_cap) {
     fprintf(to, "%u frames: %u matched", s->cap.n, s->nmatch);
-    for(int u = UM_BEFORE; u < UM_MAX; u++)
+    for(int u = UM_BEFORE; u < UM_LATER; u++)
       if(s->count[u])
         fprintf(to, ", %u %s", s->count[u], fate_text((enum unmatched)u));
   } else

@@ -162,6 +162,7 @@ struct boot {
 struct trace {
   char *path;
   bool ram, live;
+  u64 upto; // live: the last tick; records after it were not read
   u32 nboot;
   struct boot *boot;
   char *note; // what was ignored, or 0
@@ -355,6 +356,7 @@ enum unmatched {
   UM_NOWIRE,   // e1000_tx: never reached the wire
   UM_NOFRAME,  // e1000_rx: not in the capture
   UM_ENDS,     // record: the capture ends before
+  UM_LATER,    // frame: after the last tick of a live guest; no fault
   UM_MAX,
 };
 struct item { // one row of the timeline
