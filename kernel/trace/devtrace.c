@@ -21,6 +21,7 @@
 #include "x86.h"
 #include "trace/trace.h"
 
+#define TICK_NS   10000000ull // of the timer
 #define NREADER   16
 #define NLINE     128 // characters of a command, with its end
 #define NWRITE    512 // of one write
@@ -614,13 +615,31 @@ cmd_mark(struct reader *r, char *arg)
   return 0;
 }
 
+// Is a record among the last ones of any ring reserved, but not written yet?
+static int
+unfinished(void)
+{
+  for(u32 cpu = 0; cpu < NT_MAXCPU; cpu++)
+    for(u32 k = 0; has_ring(cpu) && k < NT_MAXNSL; k++) {
+      u32 s = ring_head(cpu) - 1 - k;
+      if((int)(slot_seq(ring_slot(cpu, s)) - (s + 1)) < 0)
+        return 1;
+    }
+  return 0;
+}
+
+// What other CPUs were in the middle of when the ring froze is written before we say
+// that it has: normally within a tick, later if the host holds a CPU up.
 static const char *
 cmd_stop(struct reader *r, char *arg)
 {
-  (void)r;
   if(*arg)
     return "stop: takes no argument";
   trace_freeze(0);
+  int waited = 0;
+  do
+    waitsleep(&ctl_lock, &r->lock, now_ns() + TICK_NS, SLEEPWHY_TRACE);
+  while(unfinished() && ++waited < 20);
   return 0;
 }
 
