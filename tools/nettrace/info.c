@@ -22,7 +22,7 @@ print_clock(const struct session *s, FILE *f)
   if(a->fr)
     fprintf(f, "  K by frames        %lld .. %lld ns (%s µs wide)\n", a->frlo, a->frhi, us_str(a->frhi - a->frlo));
   if(a->shift)
-    fprintf(f, "  the capture's clock is shifted by %lld ns\n", a->shift);
+    fprintf(f, "  moved by %lld ns to meet the frames (turns of the PM timer, or seconds of the date)\n", a->shift);
   if(a->nrun > 1)
     fprintf(f, "  %s: each sync bounds only what lies beside it\n", a->note);
 }

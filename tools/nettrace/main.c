@@ -36,7 +36,7 @@ static const struct command {
    "Example: nettrace merge -o merged.pcapng && nettrace wireshark\n"},
   {"wireshark", cmd_wireshark, "[RUN] [-- ARG..]", "merge into the run directory and open Wireshark",
    "Copies our Wireshark configuration to RUN/ws; your own is not touched.\n"
-   "With ARGs it runs these instead, as in: nettrace wireshark RUN -- tshark -r merged.pcapng\n"},
+   "With ARGs it runs these instead, as in: nettrace wireshark RUN -- tshark -r RUN/merged.pcapng\n"},
   {"info", cmd_info, "[RUN | TRACE [CAPTURE]]", "header, clock and its bounds, losses, what stayed unmatched",
    "  --json           one JSON object\n"
    "  --meta           the metadata text alone\n"},
