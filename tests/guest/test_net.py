@@ -344,6 +344,23 @@ def test_only_the_exact_reset_kills(wire):
     assert flow.expect(RST | ACK, 'a reset: there is no such connection any more').data == b''
 
 
+def test_port_is_used_again(wire):
+    """RFC 9293 3.10.7.4: a SYN newer than a TIME-WAIT opens the connection anew, an older one does not."""
+    flow = Flow(wire, fresh(), 80).open()
+    flow.send(PSH | ACK, GET)
+    assert served(flow.all_data())
+    flow.send(FIN | ACK)
+    flow.expect(ACK, 'the ACK of our FIN', b'')
+    again = Flow(wire, flow.ours, 80, seq=flow.seq + 100000).open()
+    again.send(PSH | ACK, GET)
+    assert served(again.all_data())
+    again.send(FIN | ACK)
+    again.expect(ACK, 'the ACK of our FIN', b'')
+    old = Flow(wire, flow.ours, 80, seq=again.seq - 50000)
+    old.send(SYN)
+    assert old.expect(ACK, 'the ACK of the old connection', b'').tcp.ack == again.seq
+
+
 def test_listener_with_a_full_backlog(wire):
     """16 may wait; the rest gets no answer, and the listener works once they are gone."""
     first = lab.n + 1
