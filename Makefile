@@ -56,7 +56,8 @@ M32 = -m32 -march=i686 -std=gnu11 -ffreestanding -nostdinc \
 OPT ?= -O2
 KFLAGS = $(M32) $(OPT) -DKERNEL -Ikernel $(WARN) $(MUST) -Wframe-larger-than=512
 # lwIP by -I: gcc -MM leaves out what -isystem finds, and tests/layers reads that.
-LFLAGS = $(KFLAGS) -Ikernel/net -Ikernel/net/arch/libc -I$(LWIP)/src/include -include kernel/net/lwiptrace.h
+LWIPSEEN = -Ikernel/net -Ikernel/net/arch/libc -I$(LWIP)/src/include -include kernel/net/lwiptrace.h
+LFLAGS = $(KFLAGS) $(LWIPSEEN)
 UFLAGS = $(M32) $(OPT) -fno-builtin -Ikernel/uapi -Iuser $(WARN) $(MUST)
 HFLAGS = -std=gnu11 -O2 -g -MMD -MP $(WARN) $(MUST)
 
@@ -79,7 +80,7 @@ $(B)/kernel/%.o: kernel/%.S
 
 # Only these may see lwIP (tests/layers).
 LWIPUSERS = $(addprefix $(B)/kernel/net/,ethif.o net.o sock.o watch.o)
-$(LWIPUSERS): KFLAGS += -Ikernel/net -Ikernel/net/arch/libc -I$(LWIP)/src/include -include kernel/net/lwiptrace.h
+$(LWIPUSERS): KFLAGS += $(LWIPSEEN)
 $(LWIPUSERS): | $(LWIPREADY)
 
 # lwIP unmodified; lwiptrace.h is included first into each file and only watches.

@@ -266,7 +266,6 @@ void uart_init(void);
 void uart_start(void); // interrupts on
 void uart_putc(int);
 void uart_intr(void);
-int uart_present(void);
 void vga_init(void);
 void vga_putc(int);
 void kbd_init(void);
@@ -282,7 +281,6 @@ void uvm_dealloc(pde_t *, u32 from, u32 to);
 pde_t *uvm_copy(pde_t *);                            // 0 without memory
 void uvm_free(pde_t *);                              // no CPU may have it in CR3
 char *uvm_page(pde_t *, u32 va, u32 need);           // kernel address of a user page that has all PTE bits of need, else 0
-int uvm_protect(pde_t *, u32 va, u32 flags);         // replace a present page's PTE_W|PTE_U
 int uvm_write(pde_t *, u32 va, const void *, u32 n); // into another address space; -1 if not all present
 void switch_uvm(struct proc *);                      // CR3 = its page directory, on this CPU
 char *kstack_of(int slot);                           // bottom of kernel stack number slot

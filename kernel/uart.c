@@ -47,12 +47,6 @@ uart_start(void)
   ioapic_enable(IRQ_COM1, cpus[0].apicid);
 }
 
-int
-uart_present(void)
-{
-  return present;
-}
-
 // Context: any; the caller keeps others away (or it is a panic).
 void
 uart_putc(int c)

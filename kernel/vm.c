@@ -221,16 +221,6 @@ uvm_page(pde_t *dir, u32 va, u32 need)
   return P2V(PTE_ADDR(*pte));
 }
 
-int
-uvm_protect(pde_t *dir, u32 va, u32 flags)
-{
-  pte_t *pte = va < KERNBASE ? walk(dir, va, 0) : 0;
-  if(pte == 0 || !(*pte & PTE_P))
-    return -1;
-  *pte = PTE_ADDR(*pte) | flags | PTE_P;
-  return 0;
-}
-
 // Copy to va in an address space that need not be the current one, read-only
 // pages included.
 int

@@ -51,13 +51,14 @@ def served(answer):
     return answer.startswith(b'HTTP/1.1 200 ') and answer.endswith(b'\r\n\r\n' + body)
 
 
-def get(wire):
-    """One good request, from handshake to both FINs."""
-    flow = Flow(wire, fresh(), 80).open()
+def get(wire, port=None, seq=1000):
+    """One good request, from handshake to both FINs; the connection as it was."""
+    flow = Flow(wire, port or fresh(), 80, seq=seq).open()
     flow.send(PSH | ACK, GET)
     assert served(flow.all_data())
     flow.send(FIN | ACK)
     flow.expect(ACK, 'the ACK of our FIN', b'')
+    return flow
 
 
 def nt_hash(frame):
@@ -346,16 +347,8 @@ def test_only_the_exact_reset_kills(wire):
 
 def test_port_is_used_again(wire):
     """RFC 9293 3.10.7.4: a SYN newer than a TIME-WAIT opens the connection anew, an older one does not."""
-    flow = Flow(wire, fresh(), 80).open()
-    flow.send(PSH | ACK, GET)
-    assert served(flow.all_data())
-    flow.send(FIN | ACK)
-    flow.expect(ACK, 'the ACK of our FIN', b'')
-    again = Flow(wire, flow.ours, 80, seq=flow.seq + 100000).open()
-    again.send(PSH | ACK, GET)
-    assert served(again.all_data())
-    again.send(FIN | ACK)
-    again.expect(ACK, 'the ACK of our FIN', b'')
+    flow = get(wire)
+    again = get(wire, flow.ours, flow.seq + 100000)
     old = Flow(wire, flow.ours, 80, seq=again.seq - 50000)
     old.send(SYN)
     assert old.expect(ACK, 'the ACK of the old connection', b'').tcp.ack == again.seq
