@@ -2,18 +2,20 @@
 # nothing but make.  Everything that is built goes under $(B).
 
 B       ?= build
+# What DEBUG=1 changes is the kernel alone: its objects and kernel.elf lie here.
+K       = $(if $(DEBUG),$(B)/debug,$(B))
 CPUS    ?= 2
 LWIP_DIR ?=
 TOOLPREFIX ?=
 HOSTCC  ?= cc
-export B LWIP_DIR TOOLPREFIX
+export B LWIP_DIR TOOLPREFIX DEBUG USERPROGS_EXTRA
 
 # ---- what is built -------------------------------------------------------
 
 KOBJS = boot main cpu apboot trapentry trap syscall sysproc proc spinlock sleeplock \
   kalloc vm acpi lapic ioapic clock opts string printf panic rand pci \
   console uart vga kbd \
-  bio disk log fs file pipe sysfile exec poll memdev
+  bio disk log fs file pipe sysfile exec poll memdev kdebug
 TRACEOBJS = trace devtrace
 NETOBJS = e1000 ethif net sock sysnet watch chksum
 # watch.c sees packets die in lwIP's two free functions.
@@ -54,48 +56,49 @@ M32 = -m32 -march=i686 -std=gnu11 -ffreestanding -nostdinc \
   -fno-pic -fno-pie -fno-strict-aliasing -fno-omit-frame-pointer -fno-stack-protector \
   -fno-asynchronous-unwind-tables -g3 -MMD -MP
 OPT ?= -O2
-KFLAGS = $(M32) $(OPT) -DKERNEL -Ikernel $(WARN) $(MUST) -Wframe-larger-than=512
+KFLAGS = $(M32) $(OPT) -DKERNEL $(if $(DEBUG),-DDEBUG) -Ikernel $(WARN) $(MUST) -Wframe-larger-than=512
 # lwIP by -I: gcc -MM leaves out what -isystem finds, and tests/layers reads that.
 LWIPSEEN = -Ikernel/net -Ikernel/net/arch/libc -I$(LWIP)/src/include -include kernel/net/lwiptrace.h
 LFLAGS = $(KFLAGS) $(LWIPSEEN)
-UFLAGS = $(M32) $(OPT) -fno-builtin -Ikernel/uapi -Iuser $(WARN) $(MUST)
+# Course programs come as they are: -Wall, and errors only when ours are checked.
+UFLAGS = $(M32) $(OPT) -fno-builtin -Ikernel/uapi -Iuser $(if $(WERROR),$(WARN) $(MUST),-Wall)
 HFLAGS = -std=gnu11 -O2 -g -MMD -MP $(WARN) $(MUST)
 
 .PHONY: all kernel tools
-all: $(B)/kernel.elf $(B)/fs.img $(B)/nettrace
+all: $(K)/kernel.elf $(B)/fs.img $(B)/nettrace
 
 # ---- kernel --------------------------------------------------------------
 
 LWIPREADY = $(LWIP)/src/include/lwip/init.h
-kobjs = $(KOBJS:%=$(B)/kernel/%.o) $(TRACEOBJS:%=$(B)/kernel/trace/%.o) \
-  $(NETOBJS:%=$(B)/kernel/net/%.o) $(LWIPOBJS:%=$(B)/lwip/obj/%.o)
+kobjs = $(KOBJS:%=$(K)/kernel/%.o) $(TRACEOBJS:%=$(K)/kernel/trace/%.o) \
+  $(NETOBJS:%=$(K)/kernel/net/%.o) $(LWIPOBJS:%=$(K)/lwip/obj/%.o)
 
 $(LWIPREADY):
 	$(Q)tools/setup/lwip
 
-$(B)/kernel/%.o: kernel/%.c
+$(K)/kernel/%.o: kernel/%.c
 	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(KFLAGS) -c $< -o $@
-$(B)/kernel/%.o: kernel/%.S
+$(K)/kernel/%.o: kernel/%.S
 	$(call say,AS,$<)mkdir -p $(@D) && $(CC) $(KFLAGS) -c $< -o $@
 
 # Only these may see lwIP (tests/layers).
-LWIPUSERS = $(addprefix $(B)/kernel/net/,ethif.o net.o sock.o watch.o)
+LWIPUSERS = $(addprefix $(K)/kernel/net/,ethif.o net.o sock.o watch.o)
 $(LWIPUSERS): KFLAGS += $(LWIPSEEN)
 $(LWIPUSERS): | $(LWIPREADY)
 
 # lwIP unmodified; lwiptrace.h is included first into each file and only watches.
-$(B)/lwip/obj/%.o: kernel/net/lwipopts.h kernel/net/lwiptrace.h | $(LWIPREADY)
+$(K)/lwip/obj/%.o: kernel/net/lwipopts.h kernel/net/lwiptrace.h | $(LWIPREADY)
 	$(call say,CC,lwip/$*.c)mkdir -p $(@D) && \
 	  $(CC) $(LFLAGS) -c $(LWIP)/src/$*.c -o $@
 
 # Linked twice: the second time with the table of the first one's symbols, for
 # backtraces.  The table lies behind all code, so no function moves.
 KLINK = $(LD) -m elf_i386 -z noexecstack -T kernel/kernel.ld $(WRAP)
-$(B)/kernel.elf: $(kobjs) kernel/kernel.ld tools/kallsyms
-	$(call say,LD,$@)tools/kallsyms >$(B)/kallsyms0.S && $(CC) $(KFLAGS) -c $(B)/kallsyms0.S -o $(B)/kallsyms0.o
-	$(Q)$(KLINK) $(kobjs) $(B)/kallsyms0.o -o $(B)/kernel.tmp
-	$(Q)tools/kallsyms $(NM) $(B)/kernel.tmp >$(B)/kallsyms.S && $(CC) $(KFLAGS) -c $(B)/kallsyms.S -o $(B)/kallsyms.o
-	$(Q)$(KLINK) $(kobjs) $(B)/kallsyms.o -o $@ && rm $(B)/kernel.tmp
+$(K)/kernel.elf: $(kobjs) kernel/kernel.ld tools/kallsyms
+	$(call say,LD,$@)tools/kallsyms >$(K)/kallsyms0.S && $(CC) $(KFLAGS) -c $(K)/kallsyms0.S -o $(K)/kallsyms0.o
+	$(Q)$(KLINK) $(kobjs) $(K)/kallsyms0.o -o $(K)/kernel.tmp
+	$(Q)tools/kallsyms $(NM) $(K)/kernel.tmp >$(K)/kallsyms.S && $(CC) $(KFLAGS) -c $(K)/kallsyms.S -o $(K)/kallsyms.o
+	$(Q)$(KLINK) $(kobjs) $(K)/kallsyms.o -o $@ && rm $(K)/kernel.tmp
 
 # ---- user programs and the disk ------------------------------------------
 
@@ -105,26 +108,40 @@ $(B)/user/%.o: user/%.S
 	$(call say,AS,$<)mkdir -p $(@D) && $(CC) $(UFLAGS) -c $< -o $@
 $(B)/user/ulib.a: $(ULIB:%=$(B)/user/%.o)
 	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
-$(B)/user/%.elf: $(B)/user/start.o $(B)/user/%.o $(B)/user/ulib.a user/user.ld
-	$(call say,LD,$@)$(LD) -m elf_i386 -z noexecstack -T user/user.ld $(filter %.o %.a,$^) -o $@
-$(B)/user/%.bin: $(B)/user/%.elf
-	$(Q)$(OBJCOPY) -S $< $@
-.PRECIOUS: $(B)/user/%.o $(B)/user/%.elf
-
-$(B)/fs.img: $(B)/mkfs $(UPROGS:%=$(B)/user/%.bin) $(UFILES:%=user/fs/%)
-	$(call say,MKFS,$@)$(B)/mkfs $@ $(filter-out $(B)/mkfs,$^)
-
-# The disk of the tests: the same and their programs.
+# Three folders of programs, linked and stripped alike.
+define program
+$(1)/%.elf: $(1)/%.o $(B)/user/start.o $(B)/user/ulib.a user/user.ld
+	$$(call say,LD,$$@)$$(LD) -m elf_i386 -z noexecstack -T user/user.ld $$(filter %.o %.a,$$^) -o $$@
+$(1)/%.bin: $(1)/%.elf
+	$$(Q)$$(OBJCOPY) -S $$< $$@
+.PRECIOUS: $(1)/%.o $(1)/%.elf
+endef
+$(foreach d,user tests/prog extra,$(eval $(call program,$(B)/$(d))))
 $(B)/tests/prog/%.o: tests/guest/prog/%.c
 	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(UFLAGS) -c $< -o $@
-$(B)/tests/prog/%.elf: $(B)/user/start.o $(B)/tests/prog/%.o $(B)/user/ulib.a user/user.ld
-	$(call say,LD,$@)$(LD) -m elf_i386 -z noexecstack -T user/user.ld $(filter %.o %.a,$^) -o $@
-$(B)/tests/prog/%.bin: $(B)/tests/prog/%.elf
-	$(Q)$(OBJCOPY) -S $< $@
-.PRECIOUS: $(B)/tests/prog/%.o $(B)/tests/prog/%.elf
 
-$(B)/tests.img: $(B)/mkfs $(UPROGS:%=$(B)/user/%.bin) $(TPROGS:%=$(B)/tests/prog/%.bin) $(UFILES:%=user/fs/%)
-	$(call say,MKFS,$@)$(B)/mkfs $@ $(filter-out $(B)/mkfs,$^)
+# Programs from outside: every *.c in USERPROGS_EXTRA, under names not taken.
+EXTRA = $(if $(USERPROGS_EXTRA),$(basename $(notdir $(wildcard $(USERPROGS_EXTRA)/*.c))))
+TAKEN = $(filter $(UPROGS) $(TPROGS) $(UFILES) dev,$(EXTRA))
+$(if $(TAKEN),$(error USERPROGS_EXTRA=$(USERPROGS_EXTRA): the disk has a file of this name already: $(TAKEN)))
+$(if $(USERPROGS_EXTRA),$(if $(EXTRA),,$(error USERPROGS_EXTRA=$(USERPROGS_EXTRA): no *.c there)))
+$(B)/extra/%.o: $(USERPROGS_EXTRA)/%.c $(B)/extra/from
+	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(UFLAGS) -c $< -o $@
+
+# These change when a list does: a program that is gone must go from the disk.
+.PHONY: look
+$(B)/extra/from: look
+	$(Q)mkdir -p $(@D); echo '$(USERPROGS_EXTRA)' | cmp -s - $@ || echo '$(USERPROGS_EXTRA)' >$@
+$(B)/%.list: look
+	$(Q)mkdir -p $(@D); echo '$(DISK_$*)' | cmp -s - $@ || echo '$(DISK_$*)' >$@
+
+DISK_fs    = $(UPROGS:%=$(B)/user/%.bin) $(EXTRA:%=$(B)/extra/%.bin) $(UFILES:%=user/fs/%)
+# The disk of the tests: the same and their programs.
+DISK_tests = $(DISK_fs) $(TPROGS:%=$(B)/tests/prog/%.bin)
+$(B)/fs.img: $(DISK_fs)
+$(B)/tests.img: $(DISK_tests)
+$(B)/fs.img $(B)/tests.img: $(B)/%.img: $(B)/mkfs $(B)/%.list
+	$(call say,MKFS,$@)$(B)/mkfs $@ $(DISK_$*)
 
 # ---- tools of the host ---------------------------------------------------
 
@@ -149,6 +166,7 @@ help: ## this list
 	@echo 'Use: make VERB [VARIABLE=VALUE]...'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-14s%s\n", $$1, $$2}'
 	@echo 'Variables: CPUS=1..8  B=DIR  V=1 (show commands)  OPT=-Og  CC=clang  WERROR=1'
+	@echo '           DEBUG=1 (the kernel checks itself)  USERPROGS_EXTRA=DIR (its *.c go on the disk)'
 	@echo '           LWIP_DIR=DIR  TOOLPREFIX=i686-elf-  QEMU=PROGRAM  SLOW=2 (patience of tests)'
 
 setup: ## install what make demo needs (says what first)

@@ -9,9 +9,11 @@ struct context;
 struct cpu;
 struct file;
 struct inode;
+struct kcounts;
 struct pci_func;
 struct pipe;
 struct proc;
+struct psinfo;
 struct sleeplock;
 struct sock;
 struct spinlock;
@@ -86,6 +88,7 @@ int fileread(struct file *, char *dst, int n);
 int filewrite(struct file *, const char *src, int n);
 int filestat(struct file *, struct stat *);
 int filepoll(struct file *); // POLL... bits that hold now
+void file_counts(u32 *files, u32 *pipe_ends);
 
 // fs.c
 void fs_init(void); // mounts: superblock, log recovery, orphans
@@ -104,6 +107,7 @@ int readi(struct inode *, char *dst, u32 off, u32 n);
 int writei(struct inode *, const char *src, u32 off, u32 n);
 void itrunc(struct inode *);
 void stati(struct inode *, struct stat *);
+void fs_counts(struct kcounts *);
 
 // ioapic.c
 void ioapic_init(void);
@@ -115,6 +119,7 @@ u8 *bootmem(u32 npages); // contiguous, never freed; before kalloc_init only
 char *kalloc(void);      // a page, 0 when there is none
 void kfree(char *);      //
 u32 kfree_pages(void);   // how many are free
+u32 kalloc_total(void);  // how many there are
 
 // lapic.c
 void lapic_init(void);         // this CPU's, timer at 100 Hz
@@ -151,6 +156,7 @@ int sock_read(struct sock *, char *dst, int n, int flags);
 int sock_write(struct sock *, const char *src, int n, int flags);
 void sock_close(struct sock *);
 int sock_poll(struct sock *);
+void net_counts(struct kcounts *);
 
 // opts.c: the command line, name=value words
 void opts_init(void);                    // names unknown options, once
@@ -204,9 +210,10 @@ void sleep(void *chan, struct spinlock *);
 int sleep_why(void *chan, struct spinlock *, u64 ns, u8 why); // why: SLEEPWHY of the trace
 int sleep_until(void *chan, struct spinlock *, u64 ns);       // absolute; 0 woken, 1 time over, -1 killed
 void wakeup(void *chan);
-void proc_tick(u64 now); // wakes what has slept until now
-void proc_dump(void);    // ^P
-void proc_snap(void);    // one proc event per process
+void proc_tick(u64 now);                 // wakes what has slept until now
+void proc_dump(void);                    // ^P
+int proc_info(struct psinfo *, int max); // how many there are
+void proc_snap(void);                    // one proc event per process
 
 // rand.c
 u32 rand32(void);

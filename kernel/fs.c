@@ -20,6 +20,7 @@
 #include "file.h"
 #include "proc.h"
 #include "uapi/stat.h"
+#include "uapi/sys.h"
 
 static struct superblock sb; // constant after fs_init
 static u32 datastart;        // first data block
@@ -159,6 +160,33 @@ take_inode(u32 dev, u32 inum, short type)
   }
   brelse(bp);
   return 0;
+}
+
+// What the disk has left, and the inodes in memory.  Not one instant: others
+// may be at work.
+void
+fs_counts(struct kcounts *c)
+{
+  c->blocks_total = sb.size - datastart;
+  for(u32 b = datastart; b < sb.size;) {
+    struct buf *bp = bread(ROOTDEV, BBLOCK(b, sb));
+    do
+      c->blocks_free += !(bp->data[b % BPB / 8] >> b % 8 & 1);
+    while(++b < sb.size && b % BPB);
+    brelse(bp);
+  }
+  c->dinodes_total = sb.ninodes - 1; // 0 is no inode
+  for(u32 i = 1; i < sb.ninodes;) {
+    struct buf *bp = bread(ROOTDEV, IBLOCK(i, sb));
+    do
+      c->dinodes_free += dinode_at(bp, i)->type == 0;
+    while(++i < sb.ninodes && i % IPB);
+    brelse(bp);
+  }
+  acquire(&itable.lock);
+  for(struct inode *ip = itable.inode; ip < itable.inode + NINODE; ip++)
+    c->inodes += ip->ref > 0;
+  release(&itable.lock);
 }
 
 // A new inode with no name yet, not locked.  0 if there is none on the disk or

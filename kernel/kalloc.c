@@ -90,3 +90,10 @@ kfree_pages(void)
   release(&kmem.lock);
   return n;
 }
+
+// Pages there are for programs and the kernel's own needs after booting.
+u32
+kalloc_total(void)
+{
+  return (kmem.end - boot_end()) / PGSIZE;
+}

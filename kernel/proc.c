@@ -612,3 +612,23 @@ proc_snap(void)
       trace_proc(p, PROCWHAT_ALIVE);
   release(&ptable.lock);
 }
+
+// psinfo: fills at most max elements of the caller's array; how many processes
+// there are.
+int
+proc_info(struct psinfo *out, int max)
+{
+  int n = 0;
+  acquire(&ptable.lock);
+  for(struct proc *p = ptable.proc; p < ptable.proc + NPROC; p++) {
+    if(p->state == UNUSED)
+      continue;
+    if(n < max) {
+      out[n] = (struct psinfo){.pid = p->pid, .ppid = p->parent ? p->parent->pid : 0, .sz = p->sz, .ticks = p->ticks, .state = (u8)p->state, .cpu = p->lastcpu ? (u8)p->lastcpu->id : 0, .kthread = p->kthread};
+      safestrcpy(out[n].name, p->name, sizeof(out[n].name));
+    }
+    n++;
+  }
+  release(&ptable.lock);
+  return n;
+}

@@ -124,6 +124,20 @@ sys_ttyctl(void)
   return console_ctl(op, arg);
 }
 
+int
+sys_psinfo(void)
+{
+  char *out;
+  int max;
+  if(argint(1, &max) < 0 || max < 0)
+    return -1;
+  if(max > NPROC)
+    max = NPROC;
+  if(argptr(0, &out, max * sizeof(struct psinfo), 1) < 0)
+    return -1;
+  return proc_info((struct psinfo *)out, max);
+}
+
 // QEMU ends with (v << 1) | 1; v 1 is avoided because QEMU itself ends with 1
 // when it cannot start, 0x11 is a panic's.
 int

@@ -14,6 +14,7 @@
 #include "net/net.h"
 #include "net/sock.h"
 #include "net/lwiphooks.h"
+#include "uapi/sys.h"
 #include "lwip/dhcp.h"
 #include "lwip/dns.h"
 #include "lwip/etharp.h"
@@ -144,19 +145,41 @@ arp_entries(void)
   return n;
 }
 
+static u16
+time_wait(void)
+{
+  u16 n = 0;
+  for(struct tcp_pcb *p = tcp_tw_pcbs; p; p = p->next)
+    n++;
+  return n;
+}
+
+// The network's part of kdebug's counts.  Context: thread, no lock held.
+void
+net_counts(struct kcounts *c)
+{
+  net_lock();
+  c->socks = sock_count();
+  c->pcbs = lwip_stats.memp[MEMP_TCP_PCB]->used;
+  c->time_wait = time_wait();
+  c->segments = lwip_stats.memp[MEMP_TCP_SEG]->used;
+  c->pbufs = lwip_stats.memp[MEMP_PBUF_POOL]->used;
+  c->rx_bufs = e1000_rxheld();
+  c->heap = lwip_stats.mem.used;
+  net_unlock();
+}
+
 static void
 mem_stat(void)
 {
   static u16 pbuf_max;
   const struct stats_mem *pool = lwip_stats.memp[MEMP_PBUF_POOL], *seg = lwip_stats.memp[MEMP_TCP_SEG];
   const struct stats_mem *pcb = lwip_stats.memp[MEMP_TCP_PCB];
-  u16 pbufs = pool->used + e1000_rxheld(), tw = 0;
+  u16 pbufs = pool->used + e1000_rxheld();
   if(pbufs > pbuf_max)
     pbuf_max = pbufs;
-  for(struct tcp_pcb *p = tcp_tw_pcbs; p; p = p->next)
-    tw++;
   TRACE(mem_stat, .pkt = 0, .sock = 0, .pbuf = pbufs, .pbuf_max = pbuf_max, .seg = seg->used, .seg_max = seg->max,
-        .pcb = pcb->used, .pcb_max = pcb->max, .tw = tw, .arp = arp_entries(),
+        .pcb = pcb->used, .pcb_max = pcb->max, .tw = time_wait(), .arp = arp_entries(),
         .heap = lwip_stats.mem.used, .heap_max = lwip_stats.mem.max, .pages = kfree_pages());
 }
 

@@ -102,6 +102,15 @@ sock_alloc(u16 id)
   return 0;
 }
 
+u32
+sock_count(void)
+{
+  u32 n = 0;
+  for(struct sock *s = socks; s < socks + NSOCK; s++)
+    n += s->used;
+  return n;
+}
+
 // A pcb knows its socket by pointer, or, before accept and after close, only by
 // number: then the word is odd.
 static void *

@@ -46,6 +46,7 @@ struct sock {
 };
 
 void sock_init(void);
+u32 sock_count(void); // how many there are
 struct sock *sock_create(int *err);
 int sock_bind(struct sock *, const struct sockaddr_in *);
 int sock_listen(struct sock *, int backlog);

@@ -30,6 +30,8 @@ import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(TOP, os.environ.get('B', 'build'))
+# With DEBUG=1 the kernel with checks: everything else is the same.
+KERNEL = os.path.join(BUILD, 'debug' if os.environ.get('DEBUG') else '', 'kernel.elf')
 NETTRACE = os.path.join(TOP, os.environ.get('NETTRACE', os.path.join(BUILD, 'nettrace')))
 CAPTURE = os.path.join(TOP, 'tools', 'nettrace', 'capture')
 SLOW = float(os.environ.get('SLOW', '1'))
@@ -68,7 +70,7 @@ class VM:
         self.dir = os.path.join(runs, f'{name}-{os.getpid()}-{VM.count}')
         self.log = self.dir + '.log'
         self.args = [CAPTURE, '-d', self.dir, '-c', str(cpus), '-m', str(mb), '-t', str(int(limit)),
-                     '-k', kernel or os.path.join(BUILD, 'kernel.elf')]
+                     '-k', kernel or KERNEL]
         self.args += ['-f', os.path.abspath(disk)] if disk else ['-i', os.path.join(BUILD, 'fs.img')]
         self.args += ['-a', append] if append else []
         self.args += [w for p in ports for w in ('-p', str(p))]
@@ -300,7 +302,7 @@ class VM:
 def run_line(line, run):
     """Run a line in the shell of a guest of its own (run: the run directory to be).
     Returns (capture's exit status, the status the guest gave, what was printed)."""
-    done = subprocess.run([CAPTURE, '-d', run, '-k', os.path.join(BUILD, 'kernel.elf'),
+    done = subprocess.run([CAPTURE, '-d', run, '-k', KERNEL,
                            '-i', os.path.join(BUILD, 'fs.img'), '-G', line],
                           env=dict(os.environ, NETTRACE=NETTRACE), cwd=TOP, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=CAP)
