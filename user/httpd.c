@@ -812,6 +812,8 @@ open_listener(int port)
 {
   struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(port)};
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  int on = 1; // connections of an earlier run may still be in TIME-WAIT
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   int err = fd < 0 ? fd : bind(fd, &sa, sizeof(sa));
   if(err >= 0)
     err = listen(fd, BACKLOG);

@@ -44,6 +44,8 @@ net_listen(int port)
   if(fd < 0)
     return -1;
   struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(port)};
+  int on = 1; // connections of an earlier run may still be in TIME-WAIT
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   if(bind(fd, &sa, sizeof(sa)) < 0 || listen(fd, BACKLOG) < 0) {
     close(fd);
     return -1;

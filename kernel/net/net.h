@@ -115,6 +115,7 @@ void watch_all(void);
 void watch_enter(u8 why);
 void watch_settle(void);
 void watch_arp(const struct pbuf *, int out);
+void watch_leaving(struct pbuf *);
 void watch_ip_out(struct pbuf *, struct netif *, const struct ip4_addr *dst);
 void watch_figures(const struct tcp_pcb *, u32 *srtt_us, u16 *rexmits);
 

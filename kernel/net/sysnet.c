@@ -109,6 +109,17 @@ set_sock(struct file *f, struct sock *s)
   f->type = FD_SOCK;
 }
 
+// proto 0: the one there is.
+static const struct sock_ops *
+kind_of(int type, int proto)
+{
+  static const struct sock_ops *const kinds[] = {&stream_ops, &udp_ops, &icmp_ops};
+  for(u32 i = 0; i < NELEM(kinds); i++)
+    if(kinds[i]->type == type && (proto == 0 || kinds[i]->proto == proto))
+      return kinds[i];
+  return 0;
+}
+
 int
 sys_socket(void)
 {
@@ -118,12 +129,13 @@ sys_socket(void)
     return -EFAULT;
   if(family != AF_INET)
     return -EAFNOSUPPORT;
-  if((type & ~SOCK_NONBLOCK) != SOCK_STREAM || (proto != 0 && proto != 6))
+  const struct sock_ops *ops = kind_of(type & ~SOCK_NONBLOCK, proto);
+  if(ops == 0)
     return -EPROTONOSUPPORT;
   int fd = new_file(&f, type & SOCK_NONBLOCK ? O_NONBLOCK : 0);
   if(fd < 0)
     return fd;
-  struct sock *s = sock_create(&err);
+  struct sock *s = sock_create(ops, &err);
   if(s == 0)
     return undo_file(fd, f, err);
   set_sock(f, s);
@@ -210,7 +222,22 @@ sys_send(void)
   struct file *f;
   char *p;
   int n, flags, r = argbuf(&f, &p, &n, &flags, 0);
-  return r < 0 ? r : sock_write(f->sock, p, n, flags);
+  return r < 0 ? r : sock_send(f->sock, p, n, flags, 0);
+}
+
+// The address may be 0: to the peer.
+int
+sys_sendto(void)
+{
+  struct file *f;
+  char *p;
+  struct sockaddr_in sa;
+  int n, flags, to, r = argbuf(&f, &p, &n, &flags, 0);
+  if(r == 0 && argint(4, &to) < 0)
+    r = -EFAULT;
+  if(r == 0 && to)
+    r = argaddr(4, &sa);
+  return r < 0 ? r : sock_send(f->sock, p, n, flags, to ? &sa : 0);
 }
 
 int
@@ -219,7 +246,24 @@ sys_recv(void)
   struct file *f;
   char *p;
   int n, flags, r = argbuf(&f, &p, &n, &flags, 1);
-  return r < 0 ? r : sock_read(f->sock, p, n, flags);
+  return r < 0 ? r : sock_recv(f->sock, p, n, flags, 0);
+}
+
+int
+sys_recvfrom(void)
+{
+  struct file *f;
+  struct addrout out;
+  struct sockaddr_in sa;
+  char *p;
+  int n, flags, r = argbuf(&f, &p, &n, &flags, 1);
+  if(r == 0)
+    r = argaddrout(4, &out);
+  if(r == 0)
+    r = sock_recv(f->sock, p, n, flags, &sa);
+  if(r > 0 || (r == 0 && f->sock->ops != &stream_ops)) // the end of a stream is from nobody
+    put_addr(&out, &sa);
+  return r;
 }
 
 int
@@ -234,6 +278,38 @@ sys_shutdown(void)
   if(how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
     return -EINVAL;
   return sock_shutdown(f->sock, how);
+}
+
+int
+sys_setsockopt(void)
+{
+  struct file *f;
+  char *val;
+  int level, name, len, r = argsock(&f);
+  if(r < 0)
+    return r;
+  if(argint(1, &level) < 0 || argint(2, &name) < 0 || argint(4, &len) < 0 || argptr(3, &val, len, 0) < 0)
+    return -EFAULT;
+  return sock_setopt(f->sock, level, name, val, len);
+}
+
+int
+sys_getsockopt(void)
+{
+  struct file *f;
+  char *val, *lenp;
+  int level, name, len, r = argsock(&f);
+  if(r < 0)
+    return r;
+  if(argint(1, &level) < 0 || argint(2, &name) < 0 || argptr(4, &lenp, sizeof(len), 1) < 0)
+    return -EFAULT;
+  memmove(&len, lenp, sizeof(len));
+  if(argptr(3, &val, len, 1) < 0)
+    return -EFAULT;
+  r = sock_getopt(f->sock, level, name, val, &len);
+  if(r == 0)
+    memmove(lenp, &len, sizeof(len));
+  return r;
 }
 
 static int

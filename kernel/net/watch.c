@@ -43,7 +43,7 @@ static struct shadow shadows[NSHADOW];
 static u8 ext;               // our place in a pcb's ext_args
 static u8 why;               // TCP_WHY_...: what goes on now
 static struct shadow *in;    // the connection the segment in input belongs to
-static struct pbuf *leaving; // segment that TCP is just handing to IP
+static struct pbuf *leaving; // packet that is just being handed to IP
 
 #define FLOW(s) .laddr = (s)->laddr, .raddr = (s)->raddr, .lport = (s)->lport, .rport = (s)->rport
 
@@ -437,14 +437,36 @@ next_hop(const struct netif *netif, const ip4_addr_t *dst)
   return lwip_ntohl(direct ? dst->addr : netif_ip4_gw(netif)->addr);
 }
 
+// p goes to IP now, 0: it has gone.  What becomes of it, pieces or a copy for
+// loopback, is linked to it.
+void
+watch_leaving(struct pbuf *p)
+{
+  leaving = p;
+}
+
+// Is this a piece of the packet that is leaving?  Then that has done its duty with
+// the last one.
+static void
+fragment_out(struct pbuf *p, u16 frag)
+{
+  if(leaving == 0 || p == leaving || (frag & 0x3fff) == 0)
+    return;
+  TRACE(pkt_link, .pkt = p->pkt, .sock = 0, .parent = leaving->pkt, .kind = LINK_FRAG, .off = (frag & 0x1fff) * 8,
+        .len = p->tot_len - IP_HLEN);
+  leaving->fate |= FATE_STACK;
+}
+
 // An IP packet leaves, complete but for the Ethernet header.
 void
 watch_ip_out(struct pbuf *p, struct netif *netif, const ip4_addr_t *dst)
 {
   const u8 *ip = p->payload;
-  leaving = 0; // it does not go through loopback
   if(p->len < IP_HLEN)
     return;
+  fragment_out(p, be16_at(ip + 6));
+  if((be16_at(ip + 6) & 0x2000) == 0)
+    leaving = 0; // it does not go through loopback
   u32 src = lwip_ntohl(*(const u32 *)(ip + 12)), to = lwip_ntohl(*(const u32 *)(ip + 16));
   TRACE(ip_out, .pkt = p->pkt, .sock = 0, .src = src, .dst = to, .len = be16_at(ip + 2), .ipid = be16_at(ip + 4),
         .frag = be16_at(ip + 6), .proto = ip[9], .ttl = ip[8], .tos = ip[1], .netif = 0,
@@ -521,8 +543,11 @@ looped(void)
       continue;
     r->pkt = pkt_new();
     r->born = net_us();
-    if(leaving == 0)
+    if(leaving == 0) { // lwIP's answer to what is in input
+      if(input.pkt)
+        TRACE(pkt_link, .pkt = r->pkt, .sock = 0, .parent = input.pkt, .kind = LINK_REPLY, .off = 0, .len = r->tot_len);
       continue;
+    }
     TRACE(pkt_link, .pkt = r->pkt, .sock = 0, .parent = leaving->pkt, .kind = LINK_CLONE, .off = 0, .len = r->tot_len);
     leaving->fate |= FATE_STACK;
     pkt_died(leaving);

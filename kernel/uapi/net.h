@@ -9,6 +9,8 @@
 
 #define AF_INET       2
 #define SOCK_STREAM   1
+#define SOCK_DGRAM    2
+#define SOCK_RAW      3      // ICMP messages: recv gives the IP header too, send takes the message
 #define SOCK_NONBLOCK 0x1000 // = O_NONBLOCK, or-ed to the type
 #define SHUT_RD       0
 #define SHUT_WR       1
@@ -28,6 +30,45 @@ struct sockaddr_in {
   u8 sin_zero[8];
 };
 
+// setsockopt and getsockopt: an int each, but for SO_LINGER and TCP_INFO.
+#define SOL_SOCKET    1
+#define SO_REUSEADDR  2  // bind although connections of that port are in TIME-WAIT
+#define SO_TYPE       3  // get: SOCK_...
+#define SO_ERROR      4  // get: the pending error, once
+#define SO_BROADCAST  6  // may send to broadcast addresses
+#define SO_SNDBUF     7  // get: bytes
+#define SO_RCVBUF     8  // get: bytes
+#define SO_KEEPALIVE  9  // probe a silent peer
+#define SO_LINGER     13 // struct linger
+#define SO_RCVTIMEO   20 // ms that accept and recv wait, then -EAGAIN; 0: for ever
+#define SO_SNDTIMEO   21 // ms that connect and send wait
+#define IPPROTO_IP    0
+#define IP_TTL        2 // 1 to 255
+#define IPPROTO_ICMP  1
+#define IPPROTO_TCP   6
+#define TCP_NODELAY   1  // small segments leave at once (Nagle's algorithm off)
+#define TCP_KEEPIDLE  4  // seconds of silence before the first probe
+#define TCP_KEEPINTVL 5  // seconds between probes
+#define TCP_KEEPCNT   6  // probes unanswered until the connection is given up
+#define TCP_INFO      11 // get: struct tcp_info
+#define IPPROTO_UDP   17
+
+struct linger {
+  int l_onoff;  // 1: close does not return at once
+  int l_linger; // but when all is acknowledged, or after so many seconds; 0: it resets
+};
+
+struct tcp_info {
+  u8 state;             // RFC 9293's, 0 CLOSED 1 LISTEN 2 SYN-SENT 3 SYN-RECEIVED 4 ESTABLISHED ... 10 TIME-WAIT
+  u8 nrtx;              // retransmissions of the oldest segment
+  u16 mss;              //
+  u32 cwnd, ssthresh;   // bytes
+  u32 snd_wnd, rcv_wnd; // bytes the peer and we may still take
+  u32 sndq, rcvq;       // bytes not acknowledged, not read
+  u32 rto_ms, srtt_us;  //
+  u32 rexmits;          // since it was made
+};
+
 struct pollfd {
   int fd;
   short events;
@@ -42,11 +83,13 @@ struct pollfd {
 #define NPOLL    64 // entries of one poll
 
 // Error numbers, values as in Linux.
+#define ENOENT          2
 #define EINTR           4
 #define EIO             5
 #define EBADF           9
 #define EAGAIN          11
 #define ENOMEM          12
+#define EACCES          13
 #define EFAULT          14
 #define ENODEV          19
 #define EINVAL          22
@@ -55,6 +98,8 @@ struct pollfd {
 #define EPIPE           32
 #define ENOTSOCK        88
 #define EDESTADDRREQ    89
+#define EMSGSIZE        90
+#define ENOPROTOOPT     92
 #define EPROTONOSUPPORT 93
 #define EOPNOTSUPP      95
 #define EAFNOSUPPORT    97
@@ -80,7 +125,11 @@ int accept(int fd, struct sockaddr_in *, int *len);
 int connect(int fd, const struct sockaddr_in *, int len);
 int send(int fd, const void *, int n, int flags);
 int recv(int fd, void *, int n, int flags);
+int sendto(int fd, const void *, int n, int flags, const struct sockaddr_in *, int len);
+int recvfrom(int fd, void *, int n, int flags, struct sockaddr_in *, int *len);
 int shutdown(int fd, int how);
+int setsockopt(int fd, int level, int name, const void *, int len);
+int getsockopt(int fd, int level, int name, void *, int *len);
 int getsockname(int fd, struct sockaddr_in *, int *len);
 int getpeername(int fd, struct sockaddr_in *, int *len);
 int poll(struct pollfd *, int n, int ms); // ms -1: for ever, 0: look

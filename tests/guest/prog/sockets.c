@@ -13,6 +13,8 @@
 #define PORT     7000
 #define BULK     3000000 // bytes each way
 
+int memcmp(const void *, const void *, uint); // in the library, not in user.h
+
 static int checks;
 static char big[100000];
 
@@ -46,7 +48,8 @@ static int
 listener(int port, int backlog)
 {
   struct sockaddr_in a = at(0, port);
-  int fd = tcp();
+  int fd = tcp(), on = 1;
+  IS(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
   IS(bind(fd, &a, sizeof(a)), 0);
   IS(listen(fd, backlog), 0);
   return fd;
@@ -602,6 +605,257 @@ five(void)
   wait();
 }
 
+static int
+option(int fd, int level, int name, int val)
+{
+  return setsockopt(fd, level, name, &val, sizeof(val));
+}
+
+// The option's value, or a negative error number.
+static int
+asked(int fd, int level, int name)
+{
+  int val = -9999, len = sizeof(val), r = getsockopt(fd, level, name, &val, &len);
+  return r < 0 ? r : len == sizeof(val) ? val
+                                        : -9998;
+}
+
+// Milliseconds since *since, and *since becomes now.
+static int
+lap(u64 *since)
+{
+  u64 now;
+  nsclock(&now);
+  int ms = (uint)(now - *since) / 1000000;
+  *since = now;
+  return ms;
+}
+
+static void
+time_outs(void)
+{
+  u64 t;
+  int s, c;
+  pair(&c, &s);
+  IS(option(s, SOL_SOCKET, SO_RCVTIMEO, 200), 0);
+  lap(&t);
+  IS(recv(s, big, 1, 0), -EAGAIN);
+  IS(lap(&t) >= 200, 1);
+  IS(option(c, SOL_SOCKET, SO_SNDTIMEO, 200), 0);
+  while(send(c, big, sizeof(big), 0) == sizeof(big))
+    ;
+  lap(&t);
+  IS(send(c, big, 1000, 0), -EAGAIN);
+  IS(lap(&t) >= 200, 1);
+  int l = listener(PORT, 1);
+  IS(option(l, SOL_SOCKET, SO_RCVTIMEO, 100), 0);
+  IS(accept(l, 0, 0), -EAGAIN);
+  IS(close(l) + close(s) + close(c), 0);
+}
+
+static void
+lingers(void)
+{
+  int s, c, left;
+  struct linger now = {1, 0}, wait5 = {1, 5}, got;
+  int len = sizeof(got);
+  pair(&c, &s);
+  IS(setsockopt(c, SOL_SOCKET, SO_LINGER, &now, sizeof(int)), -EINVAL);
+  IS(setsockopt(c, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
+  IS(getsockopt(c, SOL_SOCKET, SO_LINGER, &got, &len), 0);
+  IS(got.l_onoff * 100 + got.l_linger, 100);
+  IS(close(c), 0);
+  IS(recv(s, big, 1, 0), -ECONNRESET);
+  IS(close(s), 0);
+  pair(&c, &s);
+  IS(setsockopt(c, SOL_SOCKET, SO_LINGER, &wait5, sizeof(wait5)), 0);
+  IS(send(c, big, 30000, 0), 30000);
+  IS(close(c), 0); // not before all is with the peer
+  struct pollfd p = {s, POLLIN, 0};
+  for(left = 30000; left > 0 && poll(&p, 1, 0) == 1;)
+    left -= recv(s, big, sizeof(big), MSG_DONTWAIT);
+  IS(left, 0);
+  IS(close(s), 0);
+}
+
+static void
+options(void)
+{
+  static const struct {
+    int level, name, good, bad;
+  } ints[] = {
+    {SOL_SOCKET, SO_REUSEADDR, 1, 0},
+    {SOL_SOCKET, SO_KEEPALIVE, 1, 0},
+    {SOL_SOCKET, SO_BROADCAST, 1, 0},
+    {SOL_SOCKET, SO_RCVTIMEO, 1500, -1},
+    {SOL_SOCKET, SO_SNDTIMEO, 1500, -1},
+    {IPPROTO_IP, IP_TTL, 7, 256},
+    {IPPROTO_TCP, TCP_NODELAY, 1, 0},
+    {IPPROTO_TCP, TCP_KEEPIDLE, 60, 0},
+    {IPPROTO_TCP, TCP_KEEPINTVL, 5, 32768},
+    {IPPROTO_TCP, TCP_KEEPCNT, 3, -1},
+  };
+  int fd = tcp(), s, c;
+  for(uint i = 0; i < sizeof(ints) / sizeof(ints[0]); i++) {
+    IS(option(fd, ints[i].level, ints[i].name, ints[i].good), 0);
+    IS(asked(fd, ints[i].level, ints[i].name), ints[i].good);
+    if(ints[i].bad)
+      IS(option(fd, ints[i].level, ints[i].name, ints[i].bad), -EINVAL);
+    IS(setsockopt(fd, ints[i].level, ints[i].name, &c, 3), -EINVAL);
+  }
+  IS(option(fd, SOL_SOCKET, 77, 1), -ENOPROTOOPT);
+  IS(option(fd, SOL_SOCKET, SO_TYPE, 1), -ENOPROTOOPT);
+  IS(option(fd, IPPROTO_TCP, 77, 1), -ENOPROTOOPT);
+  IS(option(fd, 77, 1, 1), -ENOPROTOOPT);
+  IS(asked(fd, 77, 1), -ENOPROTOOPT);
+  IS(asked(fd, SOL_SOCKET, SO_TYPE), SOCK_STREAM);
+  IS(asked(fd, SOL_SOCKET, SO_RCVBUF), 64240);
+  IS(asked(fd, SOL_SOCKET, SO_SNDBUF), 64240);
+  IS(asked(1, SOL_SOCKET, SO_TYPE), -ENOTSOCK);
+  IS(asked(63, SOL_SOCKET, SO_TYPE), -EBADF);
+  IS(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, 0, 4), -EFAULT);
+  IS(getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &c, 0), -EFAULT);
+  struct sockaddr_in nobody = at(LOOPBACK, 9);
+  IS(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+  IS(connect(fd, &nobody, sizeof(nobody)), -EINPROGRESS);
+  IS(ready(fd, POLLIN, 2000) & POLLERR, POLLERR);
+  IS(asked(fd, SOL_SOCKET, SO_ERROR), ECONNREFUSED);
+  IS(asked(fd, SOL_SOCKET, SO_ERROR), 0);
+  IS(close(fd), 0);
+  pair(&c, &s);
+  struct tcp_info i;
+  int len = sizeof(i);
+  IS(send(c, big, 1000, 0), 1000);
+  IS(recv(s, big, 1, MSG_PEEK), 1);
+  IS(getsockopt(s, IPPROTO_TCP, TCP_INFO, &i, &len), 0);
+  IS(i.state * 10000 + i.rcvq, 41000);
+  IS(i.mss == 1460 && i.cwnd > 0 && i.rto_ms > 0, 1);
+  len--;
+  IS(getsockopt(s, IPPROTO_TCP, TCP_INFO, &i, &len), -EINVAL);
+  IS(close(c) + close(s), 0);
+  // The port of a connection in TIME-WAIT: only for those who ask.
+  struct sockaddr_in a = at(0, PORT);
+  pair(&c, &s);
+  IS(shutdown(s, SHUT_WR), 0);
+  IS(recv(c, big, 1, 0), 0);
+  IS(close(c), 0);
+  IS(recv(s, big, 1, 0), 0);
+  IS(close(s), 0);
+  fd = tcp();
+  IS(bind(fd, &a, sizeof(a)), -EADDRINUSE);
+  IS(option(fd, SOL_SOCKET, SO_REUSEADDR, 1), 0);
+  IS(bind(fd, &a, sizeof(a)), 0);
+  IS(close(fd), 0);
+  time_outs();
+  lingers();
+}
+
+static int
+dgram(int port)
+{
+  struct sockaddr_in a = at(0, port);
+  int fd = socket(AF_INET, SOCK_DGRAM, 0);
+  IS(bind(fd, &a, sizeof(a)), 0);
+  return fd;
+}
+
+static void
+udp(void)
+{
+  struct sockaddr_in to = at(LOOPBACK, PORT), from;
+  int len = sizeof(from), a = dgram(PORT), b = socket(AF_INET, SOCK_DGRAM, IPPROTO_UDP), c = dgram(PORT + 2);
+  IS(socket(AF_INET, SOCK_DGRAM, IPPROTO_TCP), -EPROTONOSUPPORT);
+  IS(listen(a, 1), -EOPNOTSUPP);
+  IS(accept(a, 0, 0), -EOPNOTSUPP);
+  IS(bind(b, &to, sizeof(to)), -EADDRINUSE);
+  IS(send(b, "x", 1, 0), -EDESTADDRREQ);
+  IS(recv(a, big, 10, MSG_DONTWAIT), -EAGAIN);
+  IS(ready(a, POLLIN | POLLOUT, 0), POLLOUT);
+  IS(sendto(b, "first", 5, 0, &to, sizeof(to)), 5);
+  IS(sendto(b, 0, 0, 0, &to, sizeof(to)), 0);
+  IS(sendto(b, "a longer one", 12, 0, &to, sizeof(to)), 12);
+  IS(ready(a, POLLIN, 1000), POLLIN);
+  IS(recvfrom(a, big, 100, MSG_PEEK, &from, &len), 5);
+  IS(recvfrom(a, big, 100, 0, &from, &len), 5);
+  IS(memcmp(big, "first", 5), 0);
+  IS(ntohl(from.sin_addr.s_addr), LOOPBACK);
+  struct sockaddr_in bs;
+  IS(getsockname(b, &bs, &len), 0);
+  IS(from.sin_port, bs.sin_port); // it got one by sending
+  IS(recv(a, big, 100, 0), 0);    // an empty datagram is one
+  IS(recv(a, big, 4, 0), 4);      // the rest is lost
+  IS(recv(a, big, 100, MSG_DONTWAIT), -EAGAIN);
+  // Connected: one peer, no address needed.
+  IS(connect(a, &from, sizeof(from)), 0);
+  IS(write(a, "back", 4), 4);
+  IS(read(b, big, 100), 4);
+  IS(sendto(c, "stranger", 8, 0, &to, sizeof(to)), 8);
+  IS(send(a, "", 0, 0), 0);
+  IS(recv(b, big, 1, 0), 0);
+  IS(recv(a, big, 100, MSG_DONTWAIT), -EAGAIN);
+  // The largest, and one more.
+  for(int i = 0; i < 65507; i++)
+    big[i] = i * 7;
+  IS(sendto(b, big, 65508, 0, &to, sizeof(to)), -EMSGSIZE);
+  IS(sendto(b, big, 65507, 0, &to, sizeof(to)), 65507);
+  memset(big, 0, sizeof(big));
+  IS(recv(a, big, sizeof(big), 0), 65507);
+  int same = 0;
+  for(int i = 0; i < 65507; i++)
+    same += big[i] == (char)(i * 7);
+  IS(same, 65507);
+  // More than it queues.
+  int sent = 0, got = 0;
+  while(sent < 40)
+    sent += sendto(b, "y", 1, 0, &to, sizeof(to)) == 1;
+  while(ready(a, POLLIN, 100) == POLLIN && recv(a, big, 1, MSG_DONTWAIT) == 1)
+    got++;
+  IS(got, 32);
+  struct sockaddr_in all = at(0xffffffff, PORT);
+  IS(option(b, SOL_SOCKET, SO_RCVTIMEO, 100), 0);
+  IS(recv(b, big, 1, 0), -EAGAIN);
+  IS(sendto(b, "x", 1, 0, &all, sizeof(all)) < 0, 1); // no card here: no route
+  IS(shutdown(a, SHUT_WR), 0);
+  IS(send(a, "x", 1, 0), -EPIPE);
+  IS(shutdown(a, SHUT_RD), 0);
+  IS(recv(a, big, 1, 0), 0);
+  IS(shutdown(b, SHUT_WR), -ENOTCONN);
+  IS(close(a) + close(b) + close(c), 0);
+  IS(close(dgram(PORT)), 0); // free again
+}
+
+static ushort
+inet_sum(const uchar *p, int n)
+{
+  uint sum = 0;
+  for(int i = 0; i < n; i += 2)
+    sum += p[i] << 8 | p[i + 1];
+  sum = (sum & 0xffff) + (sum >> 16);
+  return ~(sum + (sum >> 16));
+}
+
+static void
+icmp(void)
+{
+  struct sockaddr_in to = at(LOOPBACK, 0), from;
+  int len = sizeof(from), s = socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
+  uchar echo[64] = {8, 0, 0, 0, 0x12, 0x34, 0, 1}, got[200];
+  IS(socket(AF_INET, SOCK_RAW, IPPROTO_UDP), -EPROTONOSUPPORT);
+  ushort sum = inet_sum(echo, sizeof(echo));
+  echo[2] = sum >> 8;
+  echo[3] = sum;
+  IS(option(s, SOL_SOCKET, SO_RCVTIMEO, 1000), 0);
+  IS(sendto(s, echo, sizeof(echo), 0, &to, sizeof(to)), sizeof(echo));
+  IS(recvfrom(s, got, sizeof(got), 0, &from, &len), 20 + 64); // our own request comes by, too
+  IS(got[20], 8);
+  IS(recvfrom(s, got, sizeof(got), 0, &from, &len), 20 + 64);
+  IS(got[20] * 1000 + got[9], 1); // an echo reply in an ICMP packet
+  IS(memcmp(got + 24, echo + 4, 60), 0);
+  IS(ntohl(from.sin_addr.s_addr), LOOPBACK);
+  IS(recv(s, got, sizeof(got), MSG_DONTWAIT), -EAGAIN);
+  IS(close(s), 0);
+}
+
 static const struct {
   const char *name;
   void (*run)(void);
@@ -620,6 +874,9 @@ static const struct {
   {"killed", killed},
   {"limits", limits},
   {"five", five},
+  {"options", options},
+  {"udp", udp},
+  {"icmp", icmp},
 };
 
 int

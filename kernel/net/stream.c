@@ -1,0 +1,780 @@
+// TCP sockets, over lwIP's raw TCP interface: connections, their queues, their ends.
+//
+// Up:   lwIP -> on_recv (sock_rx) ... stream_read <- sock_recv
+// Down: sock_send -> stream_write (sock_tx) -> tcp_write, tcp_output
+//
+// sock.c calls with netlock held; user memory was checked.  The on_ functions are
+// lwIP's callbacks: they neither sleep nor touch user memory, and a pcb they abort
+// is reported as ERR_ABRT.
+#include "uapi/types.h"
+#include "defs.h"
+#include "mmu.h"
+#include "proc.h"
+#include "trace/trace.h"
+#include "net/net.h"
+#include "net/sock.h"
+#include "net/lwiphooks.h"
+#include "lwip/priv/tcp_priv.h"
+#include "lwip/tcp.h"
+
+#define SENDROOM (2 * TCP_MSS) // a sender is woken when this much is free
+
+#define FLOW(s) .laddr = (s)->laddr, .raddr = (s)->raddr, .lport = (s)->lport, .rport = (s)->rport
+
+static u8 ext; // our place in a pcb's ext_args
+
+// ---- socket and pcb -----------------------------------------------------
+
+// A pcb knows its socket by pointer, or, before accept and after close, only by
+// number: then the word is odd.
+static void *
+tag(u16 id)
+{
+  return (void *)((u32)id << 1 | 1);
+}
+
+// The id of the socket a pcb belongs to, or will, or did; 0 if none.
+u16
+sock_id(const struct tcp_pcb *pcb)
+{
+  u32 w = (u32)pcb->ext_args[ext].data;
+  if(w & 1)
+    return w >> 1;
+  return w ? ((struct sock *)w)->id : 0;
+}
+
+// lwIP has freed the pcb, for whatever reason: the only place all deaths pass.
+static void
+on_destroy(u8_t id, void *data)
+{
+  (void)id;
+  if(data && ((u32)data & 1) == 0)
+    ((struct sock *)data)->pcb = 0;
+}
+
+// A SYN has made a pcb: give the connection the number its socket will have.
+static err_t
+on_passive_open(u8_t id, struct tcp_pcb_listen *lpcb, struct tcp_pcb *pcb)
+{
+  (void)lpcb;
+  tcp_ext_arg_set(pcb, id, tag(sock_newid()));
+  return ERR_OK;
+}
+
+static const struct tcp_ext_arg_callbacks ext_calls = {.destroy = on_destroy, .passive_open = on_passive_open};
+
+static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err);
+static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len);
+static err_t on_poll(void *arg, struct tcp_pcb *pcb);
+static void on_err(void *arg, err_t err);
+
+// Tie pcb and socket together.
+static void
+attach(struct sock *s, struct tcp_pcb *pcb)
+{
+  s->pcb = pcb;
+  tcp_ext_arg_set_callbacks(pcb, ext, &ext_calls);
+  tcp_ext_arg_set(pcb, ext, s);
+  tcp_arg(pcb, s);
+  if(pcb->state == LISTEN)
+    return;
+  tcp_recv(pcb, on_recv);
+  tcp_sent(pcb, on_sent);
+  tcp_err(pcb, on_err);
+  tcp_poll(pcb, on_poll, 2); // every second
+}
+
+// Untie them: lwIP goes on with the pcb alone.
+static struct tcp_pcb *
+detach(struct sock *s)
+{
+  struct tcp_pcb *pcb = s->pcb;
+  s->pcb = 0;
+  if(pcb == 0)
+    return 0;
+  tcp_ext_arg_set(pcb, ext, tag(s->id));
+  tcp_arg(pcb, 0);
+  if(pcb->state == LISTEN) {
+    tcp_accept(pcb, 0);
+    return pcb;
+  }
+  tcp_recv(pcb, 0);
+  tcp_sent(pcb, 0);
+  tcp_err(pcb, 0);
+  tcp_poll(pcb, 0, 0);
+  return pcb;
+}
+
+void
+stream_init(void)
+{
+  ext = tcp_ext_arg_alloc_id();
+}
+
+// ---- writes and their segments ------------------------------------------
+
+static void
+end_write(const struct write *w, u8 fate)
+{
+  TRACE(pkt_end, .pkt = w->pkt, .sock = 0, .fate = fate, .life_us = net_us() - w->born);
+}
+
+// n bytes from sequence number seq on are handed to TCP: returns the write's
+// identity.  When too many are waiting they count as one more piece of the last.
+static u32
+begin_write(struct sock *s, u32 seq, u32 n)
+{
+  if(s->nwrite == NWRITE) {
+    struct write *w = &s->writes[NWRITE - 1];
+    w->len += n;
+    return w->pkt;
+  }
+  struct write *w = &s->writes[s->nwrite++];
+  *w = (struct write){.pkt = pkt_new(), .born = net_us(), .seq = seq, .len = n};
+  return w->pkt;
+}
+
+// A new segment carries len bytes from seq on: link it to the writes they come
+// from, and end those whose last byte has left.
+void
+sock_sent(struct tcp_pcb *pcb, u32 pkt, u32 seq, u32 len)
+{
+  u32 word = (u32)pcb->ext_args[ext].data;
+  struct sock *s = (struct sock *)word;
+  if(word == 0 || word & 1)
+    return;
+  s->tx_p++;
+  int done = 0;
+  for(int i = 0; i < s->nwrite; i++) {
+    struct write *w = &s->writes[i];
+    u32 from = (int)(seq - w->seq) > 0 ? seq : w->seq;
+    u32 wend = w->seq + w->len, send = seq + len;
+    u32 to = (int)(send - wend) < 0 ? send : wend;
+    if((int)(to - from) <= 0)
+      continue;
+    TRACE(pkt_link, .pkt = pkt, .sock = s->id, .parent = w->pkt, .kind = LINK_SEGMENT, .off = from - w->seq, .len = to - from);
+    if(to == wend) {
+      end_write(w, FATE_STACK);
+      done = i + 1;
+    }
+  }
+  s->nwrite -= done;
+  memmove(s->writes, s->writes + done, s->nwrite * sizeof(s->writes[0]));
+}
+
+// The connection died with writes that have not left.
+static void
+drop_writes(struct sock *s)
+{
+  for(int i = 0; i < s->nwrite; i++)
+    net_drop_unsent(s->writes[i].pkt, DROP_TCP_RESET);
+  s->nwrite = 0;
+}
+
+// ---- lwIP's callbacks: up -----------------------------------------------
+
+// Queue what arrived; p = 0: the peer has sent its last byte.
+// Always ERR_OK: the window bounds the bytes, so nothing is ever refused.
+static err_t
+on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
+{
+  struct sock *s = arg;
+  (void)err;
+  watch_pcb(pcb);
+  if(p == 0) {
+    s->rd_eof = 1;
+    sock_notify(s);
+    return ERR_OK;
+  }
+  if(s->rd_shut) {
+    tcp_recved(pcb, p->tot_len);
+    for(struct pbuf *q = p; q; q = q->next)
+      net_drop_pbuf(q, DROP_SOCK_SHUT);
+    pbuf_free(p);
+    return ERR_OK;
+  }
+  int was_empty = s->rx_len == 0;
+  if(s->rxq)
+    s->rxtail->next = p;
+  else
+    s->rxq = p;
+  for(struct pbuf *q = p; q; q = q->next) {
+    q->fate |= FATE_SOCKET;
+    s->rx_len += q->len;
+    s->rx_b += q->len;
+    s->rx_p++;
+    s->rxtail = q;
+    TRACE(sock_rx, .pkt = q->pkt, .sock = s->id, .n = q->len, .queued = s->rx_len, .limit = TCP_WND);
+  }
+  if(was_empty)
+    sock_notify(s);
+  return ERR_OK;
+}
+
+static int
+room(const struct sock *s)
+{
+  return tcp_sndbuf(s->pcb) >= SENDROOM && tcp_sndqueuelen(s->pcb) < TCP_SND_QUEUELEN / 2;
+}
+
+// The peer has acknowledged data: a sender may go on.
+static err_t
+on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
+{
+  struct sock *s = arg;
+  (void)len;
+  watch_pcb(pcb);
+  if(s->want_room && room(s)) {
+    s->want_room = 0;
+    sock_notify(s);
+  }
+  return ERR_OK;
+}
+
+// Every second: want of memory ends without on_sent.
+static err_t
+on_poll(void *arg, struct tcp_pcb *pcb)
+{
+  return on_sent(arg, pcb, 0);
+}
+
+// The connection is dead and its pcb gone.  Data already queued stays readable.
+static void
+on_err(void *arg, err_t e)
+{
+  struct sock *s = arg;
+  if(s == 0)
+    return;
+  int err = sock_errno(e, s->state == SOCKSTATE_CONNECTING);
+  s->pcb = 0;
+  s->err = s->err ? s->err : err;
+  s->rd_eof = 1;
+  drop_writes(s);
+  sock_state(s, err ? SOCKSTATE_ERROR : SOCKSTATE_CLOSED, err);
+  sock_notify(s);
+}
+
+static err_t
+on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
+{
+  struct sock *s = arg;
+  (void)err;
+  watch_pcb(pcb);
+  sock_remember(s, pcb->local_port, pcb->remote_port);
+  sock_state(s, SOCKSTATE_CONNECTED, 0);
+  sock_notify(s);
+  return ERR_OK;
+}
+
+// A connection to a listener is established: make its socket at once, since data
+// may follow in the same segment, and queue it for accept.
+static err_t
+on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
+{
+  struct sock *l = arg;
+  if(pcb == 0 || err != ERR_OK)
+    return ERR_VAL; // lwIP had no memory for it
+  watch_pcb(pcb);
+  struct sock *s = l ? sock_alloc(&stream_ops, sock_id(pcb)) : 0;
+  if(s == 0) {
+    net_drop(input.pkt, DROP_NOMEM_SOCK);
+    tcp_abort(pcb);
+    return ERR_ABRT;
+  }
+  attach(s, pcb);
+  sock_remember(s, pcb->local_port, pcb->remote_port);
+  s->pid = l->pid;
+  sock_state(s, SOCKSTATE_CONNECTED, 0);
+  tcp_backlog_delayed(pcb); // it counts until accept takes it
+  struct sock **tail = &l->children;
+  while(*tail)
+    tail = &(*tail)->next;
+  *tail = s;
+  l->waiting++;
+  sock_notify(l);
+  return ERR_OK;
+}
+
+// A segment for pcb, before lwIP looks at it.  After close lwIP no longer
+// refreshes the time of the last activity, and a connection idle for long would
+// die at its FIN instead of going through TIME-WAIT.
+void
+sock_segment(struct tcp_pcb *pcb, const struct tcp_hdr *hdr)
+{
+  if(pcb->state != LISTEN && TCPH_FLAGS(hdr) & TCP_FIN)
+    pcb->tmr = tcp_ticks;
+}
+
+// ---- reading ------------------------------------------------------------
+
+// Why nothing can be read now: 1 wait, 0 end of stream, or -errno.
+static int
+read_state(struct sock *s)
+{
+  if(s->state < SOCKSTATE_CONNECTING)
+    return -ENOTCONN;
+  if(s->rd_shut)
+    return 0;
+  if(s->err)
+    return sock_take_err(s);
+  return s->pcb && !s->rd_eof;
+}
+
+// Take up to n bytes from the queue.
+static int
+take(struct sock *s, char *dst, u32 n)
+{
+  u32 done = 0;
+  while(done < n && s->rxq) {
+    struct pbuf *p = s->rxq;
+    u32 m = p->len - s->rx_off < n - done ? p->len - s->rx_off : n - done;
+    memmove(dst + done, (u8 *)p->payload + s->rx_off, m);
+    done += m;
+    s->rx_off += m;
+    s->rx_len -= m;
+    myproc()->pkt = p->pkt;
+    TRACE(sock_read, .pkt = p->pkt, .sock = s->id, .n = m, .left = s->rx_len, .wait_us = net_us() - p->born);
+    if(s->rx_off < p->len)
+      break;
+    s->rx_off = 0;
+    s->rxq = p->next;
+    p->next = 0;
+    pbuf_free(p);
+  }
+  return done;
+}
+
+// Copy up to n bytes and leave them in the queue.
+static int
+peek(struct sock *s, char *dst, u32 n)
+{
+  u32 m = n < s->rx_len ? n : s->rx_len, done = 0, off = s->rx_off;
+  for(struct pbuf *p = s->rxq; done < m; p = p->next, off = 0) {
+    u32 k = p->len - off < m - done ? p->len - off : m - done;
+    memmove(dst + done, (u8 *)p->payload + off, k);
+    done += k;
+  }
+  return m;
+}
+
+static void
+peer_of(const struct sock *s, struct sockaddr_in *sa)
+{
+  *sa = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(s->rport), .sin_addr = {htonl(s->raddr)}};
+}
+
+static int
+stream_read(struct sock *s, char *dst, int n, int flags, struct sockaddr_in *from)
+{
+  u64 until = sock_deadline(s->rcv_ms);
+  while(s->rx_len == 0 || s->rd_shut) {
+    int r = read_state(s);
+    if(r != 1 || n == 0)
+      return r == 1 ? 0 : r;
+    if((r = sock_wait(s, flags, until)) < 0)
+      return r;
+  }
+  if(from)
+    peer_of(s, from);
+  if(flags & MSG_PEEK)
+    return peek(s, dst, n);
+  int r = take(s, dst, n);
+  // At once and for every byte: a close would answer the peer with a reset otherwise.
+  if(s->pcb && s->pcb->state != TIME_WAIT)
+    tcp_recved(s->pcb, r);
+  return r;
+}
+
+// ---- writing ------------------------------------------------------------
+
+// Why nothing can be written: 0 it can, or -errno.
+static int
+write_state(const struct sock *s)
+{
+  if(s->state < SOCKSTATE_CONNECTING)
+    return -ENOTCONN;
+  if(s->err)
+    return -s->err;
+  if(s->wr_shut || (s->pcb == 0 && s->state != SOCKSTATE_CONNECTING))
+    return -EPIPE;
+  return 0;
+}
+
+// Hand up to n bytes to TCP.  Returns how many it took; 0: no room now.
+static int
+sock_tx(struct sock *s, const char *src, u32 n)
+{
+  struct tcp_pcb *pcb = s->pcb;
+  u32 m = tcp_sndbuf(pcb), seq = pcb->snd_lbb;
+  if(m > n)
+    m = n;
+  if(m == 0 || tcp_write(pcb, src, m, TCP_WRITE_FLAG_COPY) != ERR_OK)
+    return 0;
+  s->tx_b += m;
+  u32 pkt = begin_write(s, seq, m);
+  myproc()->pkt = pkt;
+  TRACE(sock_tx, .pkt = pkt, .sock = s->id, .n = m, .queued = TCP_SND_BUF - tcp_sndbuf(pcb), .limit = TCP_SND_BUF);
+  tcp_output(pcb);
+  watch_pcb(pcb);
+  return m;
+}
+
+static int
+stream_write(struct sock *s, const char *src, int n, int flags, const struct sockaddr_in *to)
+{
+  u64 until = sock_deadline(s->snd_ms);
+  int done = 0, r = to ? -EISCONN : write_state(s);
+  while(r == 0 && done < n) {
+    int m = s->state == SOCKSTATE_CONNECTED ? sock_tx(s, src + done, n - done) : 0;
+    done += m;
+    if(m == 0) {
+      s->want_room = 1;
+      r = sock_wait(s, flags, until);
+    }
+    if(r == 0)
+      r = write_state(s);
+  }
+  if(done > 0)
+    return done; // an error is the next call's
+  if(r == -s->err)
+    s->err = 0;
+  return r;
+}
+
+// ---- set-up -------------------------------------------------------------
+
+static int
+stream_open(struct sock *s)
+{
+  watch_enter(TCP_WHY_MEMORY); // tcp_new may take the pcb of a connection in TIME-WAIT
+  struct tcp_pcb *pcb = tcp_new();
+  watch_enter(TCP_WHY_API);
+  if(pcb == 0)
+    return -ENOBUFS;
+  attach(s, pcb);
+  return 0;
+}
+
+// Does another socket listen there already?
+static int
+in_use(u32 addr, u16 port)
+{
+  for(struct sock *s = socks; s < socks + NSOCK; s++)
+    if(s->ops == &stream_ops && s->state == SOCKSTATE_LISTENING && s->lport == port &&
+       (s->laddr == 0 || addr == 0 || s->laddr == addr))
+      return 1;
+  return 0;
+}
+
+static int
+stream_bind(struct sock *s, const struct sockaddr_in *sa)
+{
+  ip_addr_t ip = IPADDR4_INIT(sa->sin_addr.s_addr);
+  if(sa->sin_port && in_use(ntohl(ip.addr), ntohs(sa->sin_port)))
+    return -EADDRINUSE;
+  err_t e = tcp_bind(s->pcb, &ip, ntohs(sa->sin_port));
+  if(e == ERR_OK)
+    sock_remember(s, s->pcb->local_port, 0);
+  return -sock_errno(e, 0);
+}
+
+// lwIP frees the pcb here and makes a smaller one for listening.
+static int
+start_listening(struct sock *s, int backlog)
+{
+  err_t e = ERR_OK;
+  struct tcp_pcb *pcb = tcp_listen_with_backlog_and_err(s->pcb, backlog, &e);
+  if(pcb == 0)
+    return -sock_errno(e, 0);
+  attach(s, pcb);
+  tcp_accept(pcb, on_accept);
+  watch_pcb(pcb);
+  sock_state(s, SOCKSTATE_LISTENING, 0);
+  return 0;
+}
+
+static int
+stream_listen(struct sock *s, int backlog)
+{
+  int r = -EINVAL;
+  if(s->state == SOCKSTATE_LISTENING) {
+    tcp_backlog_set(s->pcb, backlog);
+    r = 0;
+  } else if(s->state == SOCKSTATE_BOUND && s->pcb)
+    r = start_listening(s, backlog);
+  if(r == 0)
+    s->backlog = backlog;
+  return r;
+}
+
+static void
+drop_queue(struct sock *s)
+{
+  for(int i = 0; i < s->nwrite; i++)
+    end_write(&s->writes[i], FATE_STACK); // TCP has the bytes and goes on alone
+  for(struct pbuf *p = s->rxq, *next; p; p = next) {
+    next = p->next;
+    p->next = 0;
+    pbuf_free(p);
+  }
+}
+
+// As sock_accept.
+struct sock *
+stream_accept(struct sock *l, int flags, int *err)
+{
+  u64 until = sock_deadline(l->rcv_ms);
+  *err = 0;
+  while(*err == 0 && l->state == SOCKSTATE_LISTENING && l->children == 0)
+    *err = sock_wait(l, flags, until);
+  if(l->state != SOCKSTATE_LISTENING)
+    *err = -EINVAL;
+  if(*err)
+    return 0;
+  struct sock *s = l->children;
+  l->children = s->next;
+  l->waiting--;
+  s->next = 0;
+  s->pid = l->pid;
+  if(s->pcb)
+    tcp_backlog_accepted(s->pcb);
+  TRACE(sock_accept, .pkt = s->rxq ? s->rxq->pkt : 0, .sock = s->id, FLOW(s), .listener = l->id,
+        .waiting = l->waiting, .backlog = l->backlog);
+  if(s->err == 0 || s->rx_len > 0)
+    return s;
+  *err = -ECONNABORTED; // reset while it waited, nothing to read
+  drop_queue(s);
+  sock_free(s);
+  return 0;
+}
+
+static int
+start_connecting(struct sock *s, const struct sockaddr_in *sa)
+{
+  ip_addr_t ip = IPADDR4_INIT(sa->sin_addr.s_addr);
+  if(s->state > SOCKSTATE_BOUND || s->pcb == 0)
+    return s->state == SOCKSTATE_CONNECTING ? -EALREADY : s->state == SOCKSTATE_CONNECTED ? -EISCONN
+                                                                                          : -EINVAL;
+  if(sa->sin_port == 0 || sa->sin_addr.s_addr == 0)
+    return -EADDRNOTAVAIL;
+  err_t e = tcp_connect(s->pcb, &ip, ntohs(sa->sin_port), on_connected);
+  if(e != ERR_OK)
+    return -sock_errno(e, 1);
+  sock_remember(s, s->pcb->local_port, s->pcb->remote_port);
+  watch_pcb(s->pcb);
+  sock_state(s, SOCKSTATE_CONNECTING, 0);
+  return 0;
+}
+
+static int
+stream_connect(struct sock *s, const struct sockaddr_in *sa, int flags)
+{
+  u64 until = sock_deadline(s->snd_ms);
+  int r = start_connecting(s, sa);
+  while(r == 0 && s->state == SOCKSTATE_CONNECTING)
+    r = sock_wait(s, flags, until);
+  if(r == -EAGAIN)
+    return -EINPROGRESS;
+  return r == 0 && s->state != SOCKSTATE_CONNECTED ? sock_take_err(s) : r;
+}
+
+// ---- the end ------------------------------------------------------------
+
+// SHUT_WR sends the FIN behind what is queued.
+static int
+stream_shutdown(struct sock *s, int how)
+{
+  int r = 0;
+  if(s->state != SOCKSTATE_CONNECTED || s->pcb == 0)
+    return s->state == SOCKSTATE_CLOSED ? 0 : -ENOTCONN;
+  if(how != SHUT_RD && !s->wr_shut) {
+    s->pcb->tmr = tcp_ticks; // see sock_segment
+    s->wr_shut = 1;
+    r = -sock_errno(tcp_shutdown(s->pcb, 0, 1), 0);
+    if(s->pcb)
+      watch_pcb(s->pcb);
+  }
+  if(r == 0 && how != SHUT_WR)
+    s->rd_shut = 1;
+  return r;
+}
+
+// SO_LINGER with a time: wait until the peer has acknowledged everything.
+static void
+linger(struct sock *s)
+{
+  u64 until = sock_deadline(s->linger_s * 1000);
+  while(s->pcb && (s->pcb->unsent || s->pcb->unacked)) {
+    s->want_room = 1;
+    if(sock_wait(s, 0, until) < 0)
+      return;
+  }
+}
+
+// Give up a connection: unread data is answered with a reset, what was written
+// and the FIN go out in the background.
+static void
+hang_up(struct sock *s)
+{
+  int reset = s->rx_len > 0 || (s->linger && s->linger_s == 0);
+  int connected = s->state >= SOCKSTATE_CONNECTING;
+  struct tcp_pcb *pcb = detach(s);
+  if(pcb == 0)
+    return;
+  if(reset && connected && pcb->state != TIME_WAIT) {
+    tcp_abort(pcb);
+    return;
+  }
+  if(pcb->state != LISTEN)
+    pcb->tmr = tcp_ticks; // see sock_segment
+  tcp_close(pcb);         // its death, if this was it, has been seen by watch.c
+  watch_all();
+}
+
+static void
+stream_close(struct sock *s)
+{
+  while(s->children) { // nobody will accept them
+    struct sock *c = s->children;
+    s->children = c->next;
+    struct tcp_pcb *pcb = detach(c);
+    if(pcb)
+      tcp_abort(pcb);
+    drop_queue(c);
+    sock_free(c);
+  }
+  if(s->linger && s->state == SOCKSTATE_CONNECTED)
+    linger(s);
+  hang_up(s);
+  drop_queue(s);
+}
+
+// ---- asking -------------------------------------------------------------
+
+// Who asks for room and finds none is told later.
+static int
+stream_poll(struct sock *s)
+{
+  int r = 0;
+  if(s->children || s->rx_len || s->rd_eof || s->rd_shut)
+    r |= POLLIN;
+  if(s->err)
+    r |= POLLERR;
+  if(s->state == SOCKSTATE_CONNECTED && s->pcb && !s->wr_shut) {
+    if(room(s))
+      r |= POLLOUT;
+    else
+      s->want_room = 1;
+  }
+  if(s->state > SOCKSTATE_CONNECTED || (s->rd_eof && s->wr_shut))
+    r |= POLLHUP | POLLIN;
+  return r;
+}
+
+static int
+set_keep(u32_t *keep, int val, u32 unit)
+{
+  if(val < 1 || val > 32767)
+    return -EINVAL;
+  *keep = val * unit;
+  return 0;
+}
+
+// A listener has a smaller pcb without these.
+static int
+has_options(const struct sock *s)
+{
+  return s->pcb && s->pcb->state != LISTEN;
+}
+
+// Options of level IPPROTO_TCP.
+int
+stream_setopt(struct sock *s, int name, int val)
+{
+  struct tcp_pcb *pcb = s->pcb;
+  if(!has_options(s))
+    return -EINVAL;
+  switch(name) {
+  case TCP_NODELAY:
+    if(val)
+      tcp_nagle_disable(pcb);
+    else
+      tcp_nagle_enable(pcb);
+    return 0;
+  case TCP_KEEPIDLE:
+    return set_keep(&pcb->keep_idle, val, 1000);
+  case TCP_KEEPINTVL:
+    return set_keep(&pcb->keep_intvl, val, 1000);
+  case TCP_KEEPCNT:
+    return set_keep(&pcb->keep_cnt, val, 1);
+  }
+  return -ENOPROTOOPT;
+}
+
+static int
+info(struct sock *s, void *val, int *len)
+{
+  const struct tcp_pcb *pcb = s->pcb;
+  struct tcp_info i = {.state = pcb ? pcb->state : CLOSED, .rcvq = s->rx_len};
+  u16 rexmits = 0;
+  if(*len < (int)sizeof(i))
+    return -EINVAL;
+  if(has_options(s)) {
+    watch_figures(pcb, &i.srtt_us, &rexmits);
+    i.rexmits = rexmits;
+    i.nrtx = pcb->nrtx;
+    i.mss = pcb->mss;
+    i.cwnd = pcb->cwnd;
+    i.ssthresh = pcb->ssthresh;
+    i.snd_wnd = pcb->snd_wnd;
+    i.rcv_wnd = pcb->rcv_wnd;
+    i.sndq = TCP_SND_BUF - tcp_sndbuf(pcb);
+    i.rto_ms = pcb->rto * TCP_SLOW_INTERVAL;
+  }
+  memmove(val, &i, *len = sizeof(i));
+  return 0;
+}
+
+// val: *len writable bytes.
+int
+stream_getopt(struct sock *s, int name, void *val, int *len)
+{
+  const struct tcp_pcb *pcb = s->pcb;
+  int v;
+  if(name == TCP_INFO)
+    return info(s, val, len);
+  if(!has_options(s) || *len < (int)sizeof(v))
+    return -EINVAL;
+  switch(name) {
+  case TCP_NODELAY:
+    v = tcp_nagle_disabled(pcb) != 0;
+    break;
+  case TCP_KEEPIDLE:
+    v = pcb->keep_idle / 1000;
+    break;
+  case TCP_KEEPINTVL:
+    v = pcb->keep_intvl / 1000;
+    break;
+  case TCP_KEEPCNT:
+    v = pcb->keep_cnt;
+    break;
+  default:
+    return -ENOPROTOOPT;
+  }
+  memmove(val, &v, *len = sizeof(v));
+  return 0;
+}
+
+const struct sock_ops stream_ops = {
+  .type = SOCK_STREAM,
+  .proto = IPPROTO_TCP,
+  .open = stream_open,
+  .bind = stream_bind,
+  .listen = stream_listen,
+  .connect = stream_connect,
+  .read = stream_read,
+  .write = stream_write,
+  .shutdown = stream_shutdown,
+  .poll = stream_poll,
+  .close = stream_close,
+};
