@@ -1,6 +1,9 @@
 # xv6-nettrace.  `make help` lists the verbs, `make demo` and `make test` need
 # nothing but make.  Everything that is built goes under $(B).
 
+# No rules of make's own: one would link a dependency file from an object.
+MAKEFLAGS += -rR
+
 B       ?= build
 # What DEBUG=1 changes is the kernel alone: its objects and kernel.elf lie here.
 K       = $(if $(DEBUG),$(B)/debug,$(B))
@@ -17,7 +20,7 @@ KOBJS = boot main cpu apboot trapentry trap syscall sysproc proc spinlock sleepl
   console uart vga kbd \
   bio disk log fs file pipe sysfile exec poll memdev kdebug
 TRACEOBJS = trace devtrace
-NETOBJS = e1000 ethif net sock stream dgram sysnet watch chksum
+NETOBJS = e1000 ethif net sock stream dgram netconf netinfo sysnet watch chksum
 # watch.c sees packets die in lwIP's two free functions.
 WRAP = --wrap=mem_free --wrap=memp_free
 LWIPOBJS = core/def core/dns core/inet_chksum core/init core/ip core/mem core/memp \
@@ -82,7 +85,7 @@ $(K)/kernel/%.o: kernel/%.S
 	$(call say,AS,$<)mkdir -p $(@D) && $(CC) $(KFLAGS) -c $< -o $@
 
 # Only these may see lwIP (tests/layers).
-LWIPUSERS = $(addprefix $(K)/kernel/net/,ethif.o net.o sock.o stream.o dgram.o watch.o)
+LWIPUSERS = $(addprefix $(K)/kernel/net/,ethif.o net.o sock.o stream.o dgram.o netconf.o netinfo.o watch.o)
 $(LWIPUSERS): KFLAGS += $(LWIPSEEN)
 $(LWIPUSERS): | $(LWIPREADY)
 

@@ -213,6 +213,7 @@ void wakeup(void *chan);
 void proc_tick(u64 now);                 // wakes what has slept until now
 void proc_dump(void);                    // ^P
 int proc_info(struct psinfo *, int max); // how many there are
+void proc_name(int pid, char name[16]);
 void proc_snap(void);                    // one proc event per process
 
 // rand.c

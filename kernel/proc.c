@@ -613,6 +613,18 @@ proc_snap(void)
   release(&ptable.lock);
 }
 
+// Name of the process pid, "" if there is none.
+void
+proc_name(int pid, char name[16])
+{
+  name[0] = 0;
+  acquire(&ptable.lock);
+  for(struct proc *p = ptable.proc; p < ptable.proc + NPROC; p++)
+    if(p->state != UNUSED && p->pid == pid)
+      safestrcpy(name, p->name, 16);
+  release(&ptable.lock);
+}
+
 // psinfo: fills at most max elements of the caller's array; how many processes
 // there are.
 int

@@ -23,6 +23,7 @@
 #define MAXTX 1514 // longest frame we send, without FCS
 
 struct input input;
+u32 net_drops[NDROP];
 
 static struct netif nif[NNIC];
 
@@ -102,6 +103,7 @@ report_drop(u32 pkt, u8 reason, u8 dir, u32 eip, const struct headers *h)
 {
   u16 sock = pkt == input.pkt ? input.sock : 0;
   sock_dropped(sock);
+  net_drops[reason]++;
   TRACE(net_drop, .pkt = pkt, .sock = sock, .reason = reason, .stage = stage_of(reason), .proto = h->proto,
         .dir = dir, .eip = eip, .src = h->src, .dst = h->dst, .sport = h->sport, .dport = h->dport,
         .len = h->len, .aux = 0);

@@ -40,23 +40,24 @@ extern unsigned net_tcp_msl;        // boot option msl=MS
 #define TCP_MSL net_tcp_msl
 
 // IP and below.
-#define IP_REASSEMBLY            1
-#define IP_FRAG                  1
-#define IP_REASS_MAX_PBUFS       32
-#define IP_SOF_BROADCAST         1
-#define IP_SOF_BROADCAST_RECV    1
-#define ARP_TABLE_SIZE           32
-#define ARP_QUEUEING             1
-#define ETHARP_TRUST_IP_MAC      0
-#define LWIP_ICMP                1
-#define LWIP_RAW                 1
-#define LWIP_UDP                 1
-#define LWIP_DNS                 1
-#define LWIP_DHCP                1
-#define LWIP_DHCP_DOES_ACD_CHECK 0 // seconds of waiting
-#define LWIP_AUTOIP              0
-#define LWIP_IGMP                0
-#define LWIP_IPV6                0
+#define IP_REASSEMBLY                 1
+#define IP_FRAG                       1
+#define IP_REASS_MAX_PBUFS            32
+#define IP_SOF_BROADCAST              1
+#define IP_SOF_BROADCAST_RECV         1
+#define ARP_TABLE_SIZE                32
+#define ARP_QUEUEING                  1
+#define ETHARP_TRUST_IP_MAC           0
+#define ETHARP_SUPPORT_STATIC_ENTRIES 1 // arp -s
+#define LWIP_ICMP                     1
+#define LWIP_RAW                      1
+#define LWIP_UDP                      1
+#define LWIP_DNS                      1
+#define LWIP_DHCP                     1
+#define LWIP_DHCP_DOES_ACD_CHECK      0 // seconds of waiting
+#define LWIP_AUTOIP                   0
+#define LWIP_IGMP                     0
+#define LWIP_IPV6                     0
 
 // Interfaces.
 #define LWIP_HAVE_LOOPIF               1

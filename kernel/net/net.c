@@ -15,8 +15,6 @@
 #include "net/sock.h"
 #include "net/lwiphooks.h"
 #include "uapi/sys.h"
-#include "lwip/dhcp.h"
-#include "lwip/dns.h"
 #include "lwip/etharp.h"
 #include "lwip/inet_chksum.h"
 #include "lwip/init.h"
@@ -28,10 +26,8 @@
 #include "lwip/timeouts.h"
 #include "stdlib.h"
 
-#define RX_BUDGET   64   // frames per round and card
-#define FALLBACK_MS 5000 // without a lease that long: the fallback address
-#define FALLBACK    "10.0.2.15/24,10.0.2.2,10.0.2.3"
-#define NO_TIMER    0xffffffff
+#define RX_BUDGET 64 // frames per round and card
+#define NO_TIMER  0xffffffff
 
 unsigned net_tcp_msl = 60000; // ms; boot option msl=
 
@@ -44,8 +40,7 @@ static struct spinlock netd_lock; // guards the next one
 static int netd_work;             // netd has been told to look
 static volatile int snap_wanted;  // figures were asked for; a word, set and cleared whole
 
-static struct netif *en[NNIC];
-static const char *how = "static"; // where en0's address is from, unless from DHCP
+struct netif *en[NNIC];
 
 // ---- time and the lock --------------------------------------------------
 
@@ -223,28 +218,6 @@ net_link(void)
   }
 }
 
-// Has en0's address changed?  Say so once, here and in the ring page.
-static void
-tell_address(void)
-{
-  static u32 said;
-  u32 ip = ntohl(netif_ip4_addr(en[0])->addr), gw = ntohl(netif_ip4_gw(en[0])->addr);
-  if(ip == said)
-    return;
-  said = ip;
-  trace_netif(en[0]->hwaddr, ip);
-  if(ip == 0) {
-    cprintf("en0: no address\n");
-    return;
-  }
-  u32 mask = ntohl(netif_ip4_netmask(en[0])->addr);
-  cprintf("en0: %d.%d.%d.%d/%d", ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255,
-          mask ? 32 - __builtin_ctz(mask) : 0);
-  if(gw)
-    cprintf(" gateway %d.%d.%d.%d", gw >> 24, gw >> 16 & 255, gw >> 8 & 255, gw & 255);
-  cprintf(" (%s)\n", dhcp_supplied_address(en[0]) ? "dhcp" : how);
-}
-
 // One pass over everything.  Returns 1 if there is more to do at once.
 static int
 netd_round(void)
@@ -263,8 +236,7 @@ netd_round(void)
     watch_all();
   }
   net_link();
-  if(e1000_count > 0)
-    tell_address();
+  netconf_tell();
   figures();
   return more || loop_waits();
 }
@@ -301,100 +273,6 @@ netd(void *arg)
     netd_work = 0;
     release(&netd_lock);
   }
-}
-
-// ---- addresses ----------------------------------------------------------
-
-// A configured address; all in network order.
-struct netconf {
-  ip4_addr_t ip, mask, gw;
-  ip_addr_t dns;
-};
-
-// Read a decimal number up to max.  0 unless there is one.
-static int
-number(const char **s, u32 max, u32 *v)
-{
-  const char *p = *s;
-  for(*v = 0; *p >= '0' && *p <= '9'; p++)
-    if((*v = *v * 10 + *p - '0') > max)
-      return 0;
-  int ok = p != *s;
-  *s = p;
-  return ok;
-}
-
-static int
-address(const char **s, u32 *addr)
-{
-  u32 a = 0;
-  for(int i = 0; i < 4; i++) {
-    u32 b;
-    if((i > 0 && *(*s)++ != '.') || !number(s, 255, &b))
-      return 0;
-    a = a << 8 | b;
-  }
-  *addr = htonl(a);
-  return 1;
-}
-
-// A.B.C.D/n[,gw[,dns]]
-static int
-parse_conf(const char *s, struct netconf *c)
-{
-  u32 bits;
-  *c = (struct netconf){0};
-  if(!address(&s, &c->ip.addr) || *s++ != '/' || !number(&s, 32, &bits))
-    return 0;
-  c->mask.addr = bits ? htonl(~0u << (32 - bits)) : 0;
-  if(*s == ',' && (s++, !address(&s, &c->gw.addr)))
-    return 0;
-  if(*s == ',' && (s++, !address(&s, &c->dns.addr)))
-    return 0;
-  return *s == 0;
-}
-
-static struct netconf fallback;
-
-static void
-set_conf(const struct netconf *c)
-{
-  netif_set_addr(en[0], &c->ip, &c->mask, &c->gw);
-  if(c->dns.addr)
-    dns_setserver(0, &c->dns);
-}
-
-// No lease in time.  DHCP goes on and wins when it comes.
-static void
-take_fallback(void *arg)
-{
-  (void)arg;
-  if(!ip4_addr_isany(netif_ip4_addr(en[0])))
-    return;
-  how = "fallback";
-  set_conf(&fallback);
-}
-
-// en0's address by the options ip= and ipfallback=.
-static void
-configure(void)
-{
-  const char *ip = opt_str("ip"), *fb = opt_str("ipfallback");
-  struct netconf c;
-  if(ip && strcmp(ip, "none") == 0)
-    return;
-  if(ip && parse_conf(ip, &c)) {
-    set_conf(&c);
-    return;
-  }
-  if(ip && strcmp(ip, "dhcp") != 0)
-    cprintf("net: ip=%s: want dhcp, none or A.B.C.D/n[,gateway[,dns]]; using dhcp\n", ip);
-  if(fb && !parse_conf(fb, &fallback))
-    cprintf("net: ipfallback=%s: want A.B.C.D/n[,gateway[,dns]]; using %s\n", fb, FALLBACK);
-  if(fb == 0 || fallback.ip.addr == 0)
-    parse_conf(FALLBACK, &fallback);
-  dhcp_start(en[0]);
-  sys_timeout(FALLBACK_MS, take_fallback, 0);
 }
 
 // ---- what lwIP asks for -------------------------------------------------
@@ -478,7 +356,7 @@ net_init(void)
     trace_netif(e1000_mac(0), 0);
     netif_set_default(en[0]);
     net_link();
-    configure();
+    netconf_init();
   }
   e1000_start();
   trace_snap = ask_snap;

@@ -9,6 +9,7 @@
 #include "uapi/types.h"
 
 struct ip4_addr;
+struct netconf;
 struct netif;
 struct pbuf;
 struct tcp_hdr;
@@ -77,6 +78,8 @@ struct input {
   struct headers h;
 };
 extern struct input input;
+#define NDROP 64
+extern u32 net_drops[NDROP]; // packets dropped since boot, by reason
 void input_begin(u32 pkt, u32 born, int netif, u16 type, const u8 *ip, u32 len);
 void pkt_settle(u32 pkt);
 void pkt_died(struct pbuf *);
@@ -101,6 +104,19 @@ int net_sleep(void *chan, u64 ns, u8 why);
 void net_check(void); // panics unless the caller holds netlock
 void netd_wake(void); // any context
 u32 net_us(void);     // microseconds since boot, modulo 2^32
+
+extern struct netif *en[NNIC]; // the cards' interfaces
+
+// netconf.c
+void netconf_init(void);
+void netconf_tell(void);
+int net_configure(const struct netconf *);
+const char *netif_label(const struct netif *); // "en0", "lo0"
+u8 netif_how(const struct netif *);            // HOW_...
+
+// netinfo.c
+int net_info(int what, char *buf, u32 len);
+int net_resolve(const char *name, u32 *addr_be, u32 ms);
 
 // sock.c, asked by watch.c
 u16 sock_id(const struct tcp_pcb *);

@@ -10,6 +10,7 @@
 #include "mmu.h"
 #include "proc.h"
 #include "syscalls.h"
+#include "net/net.h"
 #include "net/sock.h"
 
 // The socket behind argument 0.
@@ -338,4 +339,41 @@ int
 sys_getpeername(void)
 {
   return sockname(1);
+}
+
+int
+sys_resolve(void)
+{
+  char *name, *out;
+  u32 addr;
+  int ms;
+  if(argstr(0, &name) < 0 || argptr(1, &out, sizeof(addr), 1) < 0 || argint(2, &ms) < 0)
+    return -EFAULT;
+  if(ms < 1)
+    return -EINVAL;
+  int r = net_resolve(name, &addr, ms);
+  if(r == 0)
+    memmove(out, &addr, sizeof(addr));
+  return r;
+}
+
+int
+sys_netinfo(void)
+{
+  int what, len;
+  char *buf;
+  if(argint(0, &what) < 0 || argint(2, &len) < 0 || len < 0 || argptr(1, &buf, len, 1) < 0)
+    return -EFAULT;
+  return net_info(what, buf, len);
+}
+
+int
+sys_netconf(void)
+{
+  char *p;
+  struct netconf c;
+  if(argptr(0, &p, sizeof(c), 0) < 0)
+    return -EFAULT;
+  memmove(&c, p, sizeof(c));
+  return net_configure(&c);
 }

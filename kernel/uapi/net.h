@@ -82,6 +82,79 @@ struct pollfd {
 #define POLLNVAL 0x20
 #define NPOLL    64 // entries of one poll
 
+// Interfaces.  netconf changes one, or the table of neighbours.
+#define NETCONF_UP     1
+#define NETCONF_DOWN   2
+#define NETCONF_DHCP   3 // ask for an address
+#define NETCONF_STATIC 4 // addr and prefix; gateway and dns unless 0
+#define NETCONF_ARPSET 5 // the neighbour addr has mac, for good
+#define NETCONF_ARPDEL 6 // forget the neighbour addr
+
+struct netconf {
+  char name[4];                      // "en0"
+  u32 op;                            // NETCONF_...
+  struct in_addr addr, gateway, dns; //
+  u32 prefix;                        // bits of the network part, 0 to 32
+  u8 mac[6];                         //
+};
+
+// netinfo(what, buf, len) fills whole records; returns bytes.
+#define NETINFO_SOCKS  1 // struct net_sock: sockets, and TCP connections that outlive theirs
+#define NETINFO_IFS    2 // struct net_if
+#define NETINFO_ARP    3 // struct net_arp
+#define NETINFO_ROUTES 4 // struct net_route, the one that is looked at first first
+#define NETINFO_COUNTS 5 // struct net_count: since boot
+#define NETINFO_DNS    6 // struct in_addr: name servers
+
+// Addresses and ports in network order, 0: any.
+struct net_sock {
+  u16 id;                      // the trace's, 0: it has no socket any more
+  u8 type;                     // SOCK_...
+  u8 state;                    // as in struct tcp_info
+  struct in_addr laddr, raddr; //
+  u16 lport, rport;            //
+  u32 rcvq, sndq;              // bytes not read, not acknowledged
+  u16 waiting, backlog;        // of a listener
+  u32 rx_b, tx_b, drops;       //
+  int pid;                     // process that used it last, 0: the kernel
+  char program[16];            //
+};
+
+#define HOW_NONE     0 // no address
+#define HOW_STATIC   1 // by option or netconf
+#define HOW_DHCP     2
+#define HOW_FALLBACK 3 // no lease came in time
+#define HOW_SELF     4 // loopback
+
+struct net_if {
+  char name[4];                  //
+  u8 mac[6];                     //
+  u8 up, link;                   //
+  u8 how;                        // HOW_...
+  u8 pad[3];                     //
+  struct in_addr addr, mask, gw; //
+  u32 mtu;                       //
+  u32 rx_p, rx_b, tx_p, tx_b;    // packets and bytes, modulo 2^32
+  u32 rx_drops, tx_drops;        //
+};
+
+struct net_arp {
+  struct in_addr addr;
+  u8 mac[6];
+  char name[4]; // interface
+  u8 pad[2];
+};
+
+struct net_route {
+  struct in_addr dst, mask, gw; // gw 0: directly
+  char name[4];
+};
+
+struct net_count {
+  char name[24]; // "tcp.chkerr", "drop.NO_SOCKET"
+  u32 n;
+};
+
 // Error numbers, values as in Linux.
 #define ENOENT          2
 #define EINTR           4
@@ -134,6 +207,9 @@ int getsockname(int fd, struct sockaddr_in *, int *len);
 int getpeername(int fd, struct sockaddr_in *, int *len);
 int poll(struct pollfd *, int n, int ms); // ms -1: for ever, 0: look
 int fcntl(int fd, int op, int arg);
+int resolve(const char *name, struct in_addr *, int ms); // ms 1 to 6000
+int netinfo(int what, void *buf, int len);
+int netconf(const struct netconf *);
 
 // user library
 u16 htons(u16);
