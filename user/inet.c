@@ -58,11 +58,13 @@ static const struct {
   int nr;
   const char *words;
 } errors[] = {
+  {ENOENT, "not found"},
   {EINTR, "interrupted"},
   {EIO, "input/output error"},
   {EBADF, "bad file descriptor"},
   {EAGAIN, "would have to wait"},
   {ENOMEM, "out of memory"},
+  {EACCES, "not allowed"},
   {EFAULT, "bad address"},
   {ENODEV, "no such device"},
   {EINVAL, "invalid argument"},
@@ -71,6 +73,8 @@ static const struct {
   {EPIPE, "broken pipe"},
   {ENOTSOCK, "not a socket"},
   {EDESTADDRREQ, "destination address required"},
+  {EMSGSIZE, "message too long"},
+  {ENOPROTOOPT, "no such option"},
   {EPROTONOSUPPORT, "protocol not supported"},
   {EOPNOTSUPP, "operation not supported"},
   {EAFNOSUPPORT, "address family not supported"},

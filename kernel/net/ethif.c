@@ -253,6 +253,27 @@ frame_to_pbuf(u8 *frame, u32 len)
   return p;
 }
 
+// For ifconfig.  many: a broadcast or multicast.
+static void
+count_rx(struct netif *netif, u32 len, int many)
+{
+  MIB2_STATS_NETIF_ADD(netif, ifinoctets, len);
+  if(many)
+    MIB2_STATS_NETIF_INC(netif, ifinnucastpkts);
+  else
+    MIB2_STATS_NETIF_INC(netif, ifinucastpkts);
+}
+
+static void
+count_tx(struct netif *netif, u32 len, int many)
+{
+  MIB2_STATS_NETIF_ADD(netif, ifoutoctets, len);
+  if(many)
+    MIB2_STATS_NETIF_INC(netif, ifoutnucastpkts);
+  else
+    MIB2_STATS_NETIF_INC(netif, ifoutucastpkts);
+}
+
 // Hand one received frame to the stack.
 // frame: len bytes from the Ethernet header on, no FCS; ours from here on.
 // Context: netd, caller holds netlock.  Does not sleep.
@@ -264,10 +285,12 @@ ethif_rx(int nic, u32 pkt, u8 *frame, u32 len)
   u16 type = ntohs(eh->type);
   TRACE(ethif_rx, .pkt = pkt, .sock = 0, .dst = mac6_at(&eh->dest), .src = mac6_at(&eh->src),
         .type = type, .len = len, .netif = nic);
+  count_rx(&nif[nic], len, eh->dest.addr[0] & 1);
   input_begin(pkt, net_us(), nic, type, frame + SIZEOF_ETH_HDR, len - SIZEOF_ETH_HDR);
   struct pbuf *p = frame_to_pbuf(frame, len); // wraps; copies when buffers run low
   if(p == 0) {
     e1000_rxfree(frame);
+    MIB2_STATS_NETIF_INC(&nif[nic], ifindiscards);
     input.gone = 1;
     net_drop(pkt, DROP_NOMEM_PBUF);
     pkt_settle(pkt);
@@ -311,8 +334,9 @@ pieces(const struct pbuf *p, struct frag *f)
 // It cannot be sent now.  A connection keeps its segments and sends them again;
 // anything else is lost.
 static err_t
-tx_failed(struct pbuf *p, u8 reason)
+tx_failed(struct netif *netif, struct pbuf *p, u8 reason)
 {
+  MIB2_STATS_NETIF_INC(netif, ifoutdiscards);
   if(!(p->fate & PKT_KEPT))
     net_drop_pbuf(p, reason);
   return ERR_MEM;
@@ -336,16 +360,17 @@ ethif_tx(struct netif *netif, struct pbuf *p)
         .type = type, .len = p->tot_len, .netif = nic);
   int n = pieces(p, f);
   if(n == 0 || p->tot_len > MAXTX)
-    return tx_failed(p, DROP_TX_TOO_LONG);
+    return tx_failed(netif, p, DROP_TX_TOO_LONG);
   if(!e1000_link(nic)) // QEMU would throw it away and say "done"
-    return tx_failed(p, DROP_LINK_DOWN);
+    return tx_failed(netif, p, DROP_LINK_DOWN);
   pbuf_ref(p);
   p->fate += PKT_XMIT;
   if(e1000_tx(nic, pkt, PKT_XMITS(p->fate), f, n, p) < 0) {
     p->fate -= PKT_XMIT;
     pbuf_free(p);
-    return tx_failed(p, DROP_TX_RING_FULL);
+    return tx_failed(netif, p, DROP_TX_RING_FULL);
   }
+  count_tx(netif, p->tot_len, eh->dest.addr[0] & 1);
   return ERR_OK;
 }
 
