@@ -18,6 +18,7 @@
 #include "lwip/netif.h"
 #include "lwip/pbuf.h"
 #include "lwip/prot/ethernet.h"
+#include "lwip/snmp.h"
 #include "netif/ethernet.h"
 
 #define MAXTX 1514 // longest frame we send, without FCS
