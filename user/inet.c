@@ -71,6 +71,7 @@ static const struct {
   {ENFILE, "too many open files in the system"},
   {EMFILE, "too many open files"},
   {EPIPE, "broken pipe"},
+  {ENAMETOOLONG, "name too long"},
   {ENOTSOCK, "not a socket"},
   {EDESTADDRREQ, "destination address required"},
   {EMSGSIZE, "message too long"},

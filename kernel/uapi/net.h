@@ -169,6 +169,7 @@ struct net_count {
 #define ENFILE          23
 #define EMFILE          24
 #define EPIPE           32
+#define ENAMETOOLONG    36
 #define ENOTSOCK        88
 #define EDESTADDRREQ    89
 #define EMSGSIZE        90
