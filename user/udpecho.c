@@ -14,7 +14,7 @@ static const char help[] =
 
 static char buf[65507];
 
-static void
+static void __attribute__((noreturn))
 echo_datagrams(int fd)
 {
   for(;;) {
@@ -34,7 +34,7 @@ echo_some(int fd)
   return n > 0 && send(fd, buf, n, 0) == n;
 }
 
-static void
+static void __attribute__((noreturn))
 echo_connections(int fd)
 {
   struct pollfd p[1 + NCONN] = {{fd, POLLIN, 0}};
