@@ -29,7 +29,7 @@ LWIPOBJS = core/def core/dns core/inet_chksum core/init core/ip core/mem core/me
   core/ipv4/ip4 core/ipv4/ip4_addr core/ipv4/ip4_frag netif/ethernet
 
 ULIB   = cmd sha256 ulib usys printf umalloc inet net5 ntread
-UPROGS = arp cat echo fetch grep host httpd ifconfig init kill ln ls mkdir nc netstat nettop ping poweroff rm sh sleep spin ttcp udpecho wc zombie
+UPROGS = arp cat echo fetch grep host httpd ifconfig init iperf kill ln ls mkdir nc netstat nettop ping poweroff rm sh sleep spin ttcp udpecho wc zombie
 UFILES = README index.html rc
 # Programs of tests/guest/prog; they are on the disk of the tests alone.
 TPROGS = serve5 sockets tcp tracecat pointers
