@@ -15,7 +15,8 @@ export B LWIP_DIR TOOLPREFIX DEBUG USERPROGS_EXTRA
 KOBJS = boot main cpu apboot trapentry trap syscall sysproc proc spinlock sleeplock \
   kalloc vm acpi lapic ioapic clock opts string printf panic rand pci \
   console uart vga kbd \
-  bio disk log fs file pipe sysfile exec poll memdev kdebug
+  bio disk log fs file pipe sysfile exec poll memdev kdebug \
+  $(if $(DEBUG),ubsan memcheck)
 TRACEOBJS = trace devtrace
 NETOBJS = e1000 ethif net sock sysnet watch chksum
 # watch.c sees packets die in lwIP's two free functions.
@@ -29,7 +30,7 @@ ULIB   = ulib usys printf umalloc inet net5 ntread
 UPROGS = cat echo grep httpd init kill ln ls mkdir nettop poweroff rm sh spin wc zombie
 UFILES = README index.html rc
 # Programs of tests/guest/prog; they are on the disk of the tests alone.
-TPROGS = serve5 sockets tcp tracecat pointers
+TPROGS = serve5 sockets tcp tracecat pointers crash
 
 NETTRACE = align check console decode dump flow info input label ladder main match merge meta out \
   pcapin ring session timeline tracefile wait why
@@ -56,10 +57,16 @@ M32 = -m32 -march=i686 -std=gnu11 -ffreestanding -nostdinc \
   -fno-pic -fno-pie -fno-strict-aliasing -fno-omit-frame-pointer -fno-stack-protector \
   -fno-asynchronous-unwind-tables -g3 -MMD -MP
 OPT ?= -O2
-KFLAGS = $(M32) $(OPT) -DKERNEL $(if $(DEBUG),-DDEBUG) -Ikernel $(WARN) $(MUST) -Wframe-larger-than=512
+# The guard by its name: by default it is read from %gs:20, which is ours.
+# The checks make frames larger.
+KDEBUG = -DDEBUG -fsanitize=undefined -fstack-protector-strong -mstack-protector-guard=global -Wframe-larger-than=1024
+KFLAGS = $(M32) $(OPT) -DKERNEL -Ikernel $(WARN) $(MUST) $(if $(DEBUG),$(KDEBUG),-Wframe-larger-than=512)
+# Words at any address are what these two and lwIP are fast by.
+ANYALIGN = $(if $(DEBUG),-fno-sanitize=alignment)
+$(K)/kernel/string.o $(K)/kernel/net/chksum.o: KFLAGS += $(ANYALIGN)
 # lwIP by -I: gcc -MM leaves out what -isystem finds, and tests/layers reads that.
 LWIPSEEN = -Ikernel/net -Ikernel/net/arch/libc -I$(LWIP)/src/include -include kernel/net/lwiptrace.h
-LFLAGS = $(KFLAGS) $(LWIPSEEN)
+LFLAGS = $(KFLAGS) $(LWIPSEEN) $(ANYALIGN)
 # Course programs come as they are: -Wall, and errors only when ours are checked.
 UFLAGS = $(M32) $(OPT) -fno-builtin -Ikernel/uapi -Iuser $(if $(WERROR),$(WARN) $(MUST),-Wall)
 HFLAGS = -std=gnu11 -O2 -g -MMD -MP $(WARN) $(MUST)
@@ -189,7 +196,7 @@ test-host: setup-test ## tests of host tools and of kernel code that runs on the
 	@$(BUILD) all tests
 	@$(PYTHON) tests/run host
 test-guest: setup-test ## tests that boot the kernel (T=WORD: only those that match)
-	@$(BUILD) all $(B)/tests.img
+	@$(BUILD) all $(B)/tests.img $(B)/tests/fscheck
 	@$(PYTHON) tests/run guest $(T)
 
 qemu: setup ## boot, with a web page on a port of this machine; Ctrl-] leaves
@@ -239,7 +246,7 @@ SHFILES = $(shell git ls-files tools tests .ci | xargs grep -l '^\#!/bin/sh' 2>/
 # file; kernel code comes in by #include, against stand-ins in tests/host/shim.
 .PHONY: tests
 HOSTTESTS = mkfs fs ring e1000 align nettrace nettrace_check
-tests: $(HOSTTESTS:%=$(B)/tests/test_%)
+tests: $(HOSTTESTS:%=$(B)/tests/test_%) $(B)/tests/fscheck
 SANITIZE = -std=gnu11 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover -Wall -Wextra -MMD -MP
 TOOL_SAN = $(patsubst %,$(B)/san/%.o,$(filter-out main,$(NETTRACE)))
 
@@ -250,6 +257,9 @@ $(B)/tests/test_e1000: TEXTRA = -DKERNEL -Itests/host/shim -Ikernel -fno-pie -no
 $(B)/tests/test_align $(B)/tests/test_nettrace $(B)/tests/test_nettrace_check: $(TOOL_SAN)
 $(B)/tests/test_%: tests/host/test_%.c
 	$(call say,TEST,$<)mkdir -p $(@D) && $(HOSTCC) $(SANITIZE) $< $(filter %.o,$^) $(TEXTRA) -o $@ -lcmocka -lpcap
+# A tool of tests/guest/test_powercut.py; it looks at many thousand disks.
+$(B)/tests/fscheck: tests/host/fscheck.c tools/mkfs/check.c
+	$(call say,TEST,$@)mkdir -p $(@D) && $(HOSTCC) $(HFLAGS) -Ikernel/uapi $^ -o $@
 $(B)/san/%.o: tools/nettrace/%.c
 	$(call say,TEST,$<)mkdir -p $(@D) && $(HOSTCC) $(SANITIZE) -c $< -o $@
 

@@ -5,6 +5,7 @@
 // frames back for a second (net/e1000.c); interrupts come on last, in the
 // scheduler.
 #include "defs.h"
+#include "debug.h"
 #include "proc.h"
 #include "trace/trace.h"
 #include "uapi/memlayout.h"
@@ -89,6 +90,7 @@ kmain(u32 magic, u32 info)
   copy_bootinfo(magic, info);
   kvm_init();
   opts_init();
+  stack_guard_init();
   console_init();
   vga_init();
   cprintf("xv6-nettrace\n");
