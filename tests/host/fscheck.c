@@ -1,0 +1,466 @@
+// What a power cut leaves behind: replay a log of disk writes, stop after each
+// one, and look at the disk as the next boot would find it.
+//
+//   fscheck [-s SEED] [-l] [-n IMAGES -o DIR] START LOG
+//
+// START is the disk before the first write, LOG what QEMU's blklogwrites wrote.
+// For tests/guest/test_powercut.py.  Each prefix of LOG is one power cut:
+//
+//   recovered  a model of the kernel's mount, written from the format alone: the
+//              committed log is replayed, nameless inodes are freed.  Then all that
+//              mkfs -c checks must hold, and each file that START did not have
+//              must hold what tests/guest/prog/crash.c writes;
+//   control    the same prefix with the log thrown away: faults are expected;
+//   lossy      a drive with a write cache, which may lose any of the writes since
+//              the last flush: two random choices for each prefix, then as above.
+//              With -l flushes count for nothing: another control.
+//
+// Prints one line per kind of fault (the first ten) to stderr, and the counts as
+// JSON.  -o DIR: IMAGES prefixes spread over the log are left there as NUMBER.cut,
+// beside the model's idea of each after recovery, NUMBER.model.
+// Exit: 0 the log was replayed, whatever was found, 2 it could not be.
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../../tools/mkfs/mkfs.h"
+#include "../guest/prog/crash.h"
+
+#define SECTOR       512
+#define LOGMAGIC     0x6a736677736872ull
+#define FLAG_FLUSH   1
+#define FLAG_DISCARD 4
+#define MAXUNDO      4096 // blocks that one look at the disk may change
+#define MAXLATE      8192 // writes without a flush that the lossy drive keeps in mind
+#define NLOSSY       2    // choices for each prefix
+
+// One entry of the log, on disk; then len bytes of data from the next sector on.
+struct entry {
+  u64 sector, count, flags, len;
+};
+
+static u8 *disk;  // after the writes so far
+static u8 *safe;  // after the last flush
+static u8 *start; // before all
+static u32 disk_len;
+static struct superblock sb;
+static u32 ignore_flushes;
+
+static struct {
+  u32 block;
+  u8 data[BSIZE];
+} undo[MAXUNDO]; // as they were before the look, oldest first
+static u32 nundo;
+
+static struct {
+  u32 block;
+  const u8 *data;
+} late[MAXLATE]; // writes since the last flush, oldest first
+static u32 nlate;
+
+static struct {
+  u32 prefixes, committed, nameless, bad, control, flushes, lossy, lossy_bad, files;
+} count;
+
+static char first_fault[300]; // of the disk that is being looked at
+
+static __attribute__((format(printf, 1, 2), noreturn)) void
+die(const char *fmt, ...)
+{
+  va_list ap;
+
+  fputs("fscheck: ", stderr);
+  va_start(ap, fmt);
+  vfprintf(stderr, fmt, ap);
+  va_end(ap);
+  fputc('\n', stderr);
+  exit(2);
+}
+
+static void
+fault(const char *line)
+{
+  if(first_fault[0] == 0)
+    snprintf(first_fault, sizeof(first_fault), "%s", line);
+}
+
+static u8 *
+slurp(const char *path, size_t *len)
+{
+  FILE *f = fopen(path, "rb");
+  if(f == 0 || fseek(f, 0, SEEK_END) < 0)
+    die("%s: cannot be read", path);
+  *len = (size_t)ftell(f);
+  rewind(f);
+  u8 *p = malloc(*len + 1);
+  if(p == 0 || fread(p, 1, *len, f) != *len)
+    die("%s: cannot be read", path);
+  fclose(f);
+  return p;
+}
+
+// ---- the disk, and how a look at it leaves no trace ------------------------
+
+static const u8 *
+block(u32 b)
+{
+  return disk + (size_t)b * BSIZE;
+}
+
+// A block that is going to be changed.
+static u8 *
+change(u32 b)
+{
+  if(nundo == MAXUNDO)
+    die("a look at the disk changes more than %d blocks", MAXUNDO);
+  undo[nundo].block = b;
+  memmove(undo[nundo++].data, block(b), BSIZE);
+  return disk + (size_t)b * BSIZE;
+}
+
+static void
+put_back(void)
+{
+  while(nundo > 0) {
+    nundo--;
+    memmove(disk + (size_t)undo[nundo].block * BSIZE, undo[nundo].data, BSIZE);
+  }
+}
+
+// ---- a model of mount ------------------------------------------------------
+
+static u32
+log_n(void)
+{
+  u32 n;
+
+  memmove(&n, block(sb.logstart), sizeof(n));
+  return n;
+}
+
+static void
+set_log_n(u32 n)
+{
+  memmove(change(sb.logstart), &n, sizeof(n));
+}
+
+// A header that makes no sense is left alone, and then fscheck() reports it.
+static void
+replay_log(void)
+{
+  u32 home[BSIZE / sizeof(u32)];
+
+  memmove(home, block(sb.logstart), sizeof(home));
+  if(home[0] == 0 || home[0] >= sb.nlog)
+    return;
+  for(u32 i = 1; i <= home[0]; i++)
+    if(home[i] < sb.inodestart || home[i] >= sb.size)
+      return;
+  for(u32 i = 1; i <= home[0]; i++)
+    memmove(change(home[i]), block(sb.logstart + i), BSIZE);
+  set_log_n(0);
+}
+
+static struct dinode
+inode(u32 inum)
+{
+  return ((const struct dinode *)block(IBLOCK(inum, sb)))[inum % IPB];
+}
+
+static void
+free_block(u32 b)
+{
+  if(b >= sb.size - sb.nblocks && b < sb.size)
+    change(BBLOCK(b, sb))[b % BPB / 8] &= (u8) ~(1u << b % 8);
+}
+
+// Nameless inodes give back their blocks; what is left of each is its zeros.
+static u32
+free_nameless(void)
+{
+  u32 freed = 0;
+
+  for(u32 inum = 1; inum < sb.ninodes; inum++) {
+    struct dinode di = inode(inum);
+    if(di.type == 0 || di.nlink != 0)
+      continue;
+    freed++;
+    u32 more = di.addrs[NDIRECT], ind[NINDIRECT] = {0};
+    if(more >= sb.size - sb.nblocks && more < sb.size)
+      memmove(ind, block(more), sizeof(ind));
+    for(u32 i = 0; i <= NDIRECT; i++)
+      free_block(di.addrs[i]);
+    for(u32 i = 0; i < NINDIRECT; i++)
+      free_block(ind[i]);
+    di.type = 0;
+    di.size = 0;
+    memset(di.addrs, 0, sizeof(di.addrs));
+    ((struct dinode *)change(IBLOCK(inum, sb)))[inum % IPB] = di;
+  }
+  return freed;
+}
+
+// ---- what must hold --------------------------------------------------------
+
+static u32
+block_of(const struct dinode *di, u32 bn)
+{
+  if(bn < NDIRECT)
+    return di->addrs[bn];
+  return ((const u32 *)block(di->addrs[NDIRECT]))[bn - NDIRECT];
+}
+
+// A file of crash.c: its records from the first to the last, all of one tag.
+static void
+check_contents(u32 inum, const struct dinode *di)
+{
+  char line[120];
+  u32 tag = 0, size = sizeof(struct crashrec);
+
+  if(di->size % size) {
+    snprintf(line, sizeof(line), "file %u: size %u is no multiple of a record", inum, di->size);
+    fault(line);
+    return;
+  }
+  for(u32 i = 0; i < di->size / size; i++) {
+    const u8 *p = block(block_of(di, i * size / BSIZE)) + i * size % BSIZE;
+    const struct crashrec *r = (const struct crashrec *)p;
+    tag = i == 0 ? r->tag : tag;
+    if(r->magic == CRASH_MAGIC && r->index == i && r->tag == tag && r->sum == (r->magic ^ r->tag ^ r->index))
+      continue;
+    snprintf(line, sizeof(line), "file %u: record %u is %x %u %u, the file's tag is %u", inum, i, r->magic,
+             r->tag, r->index, tag);
+    fault(line);
+    return;
+  }
+}
+
+// Files that START did not have; the checker has found their blocks sound.
+static void
+check_files(void)
+{
+  for(u32 inum = 1; inum < sb.ninodes; inum++) {
+    struct dinode di = inode(inum);
+    size_t at = (size_t)IBLOCK(inum, sb) * BSIZE + inum % IPB * sizeof(di);
+    if(di.type != T_FILE || ((const struct dinode *)(start + at))->type != 0)
+      continue;
+    count.files++;
+    check_contents(inum, &di);
+  }
+}
+
+// Mount the disk as it is and check it.  The number of the first fault's line is
+// when; what it was called is how.
+static int
+look(u32 when, const char *how, u32 *bad)
+{
+  first_fault[0] = 0;
+  replay_log();
+  count.nameless += free_nameless() > 0;
+  if(fscheck(disk, disk_len, fault) == 0)
+    check_files();
+  if(first_fault[0] == 0)
+    return 0;
+  if((*bad)++ < 10)
+    fprintf(stderr, "write %u, %s: %s\n", when, how, first_fault);
+  return 1;
+}
+
+// Would it be sound without recovery?
+static void
+look_without_log(void)
+{
+  first_fault[0] = 0;
+  if(log_n())
+    set_log_n(0);
+  count.control += fscheck(disk, disk_len, fault) > 0;
+  put_back();
+}
+
+// ---- a drive with a write cache --------------------------------------------
+
+static u32 seed = 1;
+
+static u32
+draw(void)
+{
+  seed ^= seed << 13;
+  seed ^= seed >> 17;
+  seed ^= seed << 5;
+  return seed;
+}
+
+// Lose each late write with a probability of one half, or, for every other
+// choice, all but one; then look.
+static void
+look_at_lossy(u32 when)
+{
+  u32 kept = draw() % 2 ? draw() % nlate : MAXLATE;
+
+  for(u32 i = 0; i < nlate; i++)
+    memmove(change(late[i].block), safe + (size_t)late[i].block * BSIZE, BSIZE);
+  for(u32 i = 0; i < nlate; i++)
+    if(kept < MAXLATE ? i == kept : draw() % 2)
+      memmove(change(late[i].block), late[i].data, BSIZE);
+  count.lossy++;
+  look(when, ignore_flushes ? "without flushes" : "lossy", &count.lossy_bad);
+  put_back();
+}
+
+// All writes so far are on the platter.
+static void
+flushed(void)
+{
+  for(u32 i = 0; i < nlate; i++)
+    memmove(safe + (size_t)late[i].block * BSIZE, block(late[i].block), BSIZE);
+  nlate = 0;
+}
+
+// A write reached the drive.
+static void
+written(u32 b, const u8 *data)
+{
+  if(b >= disk_len / BSIZE)
+    die("the log writes block %u, the disk has %u", b, disk_len / BSIZE);
+  memmove(disk + (size_t)b * BSIZE, data, BSIZE);
+  if(nlate == MAXLATE || (ignore_flushes && nlate == 64)) {
+    u32 oldest = late[0].block;
+    memmove(safe + (size_t)oldest * BSIZE, late[0].data, BSIZE);
+    memmove(late, late + 1, --nlate * sizeof(late[0]));
+  }
+  late[nlate].block = b;
+  late[nlate++].data = data;
+}
+
+// ---- the log ---------------------------------------------------------------
+
+static void
+save(const char *dir, u32 when, const char *kind)
+{
+  char path[4096];
+
+  snprintf(path, sizeof(path), "%s/%06u.%s", dir, when, kind);
+  FILE *f = fopen(path, "wb");
+  if(f == 0 || fwrite(disk, 1, disk_len, f) != disk_len || fclose(f) != 0)
+    die("%s: cannot be written", path);
+}
+
+// One power cut, after write number when.
+static void
+cut(u32 when, const char *dir)
+{
+  count.prefixes++;
+  count.committed += log_n() > 0;
+  look_without_log();
+  if(dir)
+    save(dir, when, "cut");
+  look(when, "recovered", &count.bad);
+  if(dir)
+    save(dir, when, "model");
+  put_back();
+  for(u32 i = 0; i < NLOSSY && nlate > 0; i++)
+    look_at_lossy(when);
+}
+
+// Keep this prefix?  About IMAGES of all are, and three of four with a committed
+// log: those are the ones that the kernel has work with.
+static int
+wanted(u32 when, u32 every)
+{
+  static u32 next, kept;
+
+  if(every == 0 || when < next || (kept % 4 != 3 && log_n() == 0))
+    return 0;
+  kept++;
+  next = when + every;
+  return 1;
+}
+
+static void
+replay(const u8 *log, size_t len, u32 images, const char *dir)
+{
+  u64 head[4] = {0}, entries;
+  size_t at = SECTOR;
+  u32 when = 0;
+
+  if(len >= SECTOR)
+    memmove(head, log, sizeof(head));
+  if(head[0] != LOGMAGIC || (u32)head[3] != SECTOR)
+    die("this is no log of blklogwrites with sectors of %d bytes", SECTOR);
+  entries = head[2];
+  u32 every = images ? (u32)(entries / (images + 1)) + 1 : 0;
+  for(u64 i = 0; i < entries; i++) {
+    struct entry e;
+    if(len - at < SECTOR)
+      die("the log ends in entry %u of %u", (u32)i, (u32)entries);
+    memmove(&e, log + at, sizeof(e));
+    at += SECTOR;
+    if((e.flags & FLAG_FLUSH) && !ignore_flushes)
+      flushed();
+    count.flushes += (e.flags & FLAG_FLUSH) != 0;
+    if(e.count == 0 || (e.flags & FLAG_DISCARD))
+      continue;
+    if((len - at) / SECTOR < e.count)
+      die("the log ends in the data of entry %u", (u32)i);
+    for(u64 k = 0; k < e.count; k++, at += SECTOR) {
+      written((u32)(e.sector + k), log + at);
+      when++;
+      cut(when, wanted(when, every) ? dir : 0);
+    }
+  }
+}
+
+static __attribute__((noreturn)) void
+usage(void)
+{
+  fprintf(stderr, "usage: fscheck [-s SEED] [-l] [-n IMAGES -o DIR] START LOG\n");
+  exit(2);
+}
+
+int
+main(int argc, char **argv)
+{
+  const char *dir = 0;
+  u32 images = 0;
+  int opt;
+
+  while((opt = getopt(argc, argv, "s:ln:o:")) != -1)
+    switch(opt) {
+    case 's':
+      seed = (u32)strtoul(optarg, 0, 10) | 1;
+      break;
+    case 'l':
+      ignore_flushes = 1;
+      break;
+    case 'n':
+      images = (u32)strtoul(optarg, 0, 10);
+      break;
+    case 'o':
+      dir = optarg;
+      break;
+    default:
+      usage();
+    }
+  if(argc - optind != 2 || (images != 0) != (dir != 0))
+    usage();
+  size_t len, log_len;
+  disk = slurp(argv[optind], &len);
+  disk_len = (u32)len;
+  start = slurp(argv[optind], &len);
+  safe = slurp(argv[optind], &len);
+  u8 *log = slurp(argv[optind + 1], &log_len);
+  if(fscheck(disk, disk_len, fault))
+    die("%s: not sound to begin with: %s", argv[optind], first_fault);
+  memmove(&sb, block(1), sizeof(sb));
+  replay(log, log_len, images, dir);
+  printf("{\"prefixes\": %u, \"committed\": %u, \"nameless\": %u, \"bad\": %u, \"control\": %u, "
+         "\"flushes\": %u, \"lossy\": %u, \"lossy_bad\": %u, \"files\": %u}\n",
+         count.prefixes, count.committed, count.nameless, count.bad, count.control, count.flushes,
+         count.lossy, count.lossy_bad, count.files);
+  if(images)
+    save(dir, 0, "end");
+  return 0;
+}
