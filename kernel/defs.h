@@ -74,6 +74,7 @@ void cpu_drop_pgdir(void);           // this CPU: back to kpgdir if no process h
 void disk_init(void);       // finds the root disk: RAM disk or IDE
 void disk_intr(void);       //
 void disk_rw(struct buf *); // dirty: write, else read; caller holds b->lock
+void disk_flush(void);      // until what was written would survive a power cut
 u32 disk_blocks(void);      // size of the root disk in blocks, 0 unknown
 
 // exec.c
