@@ -16,7 +16,7 @@ KOBJS = boot main cpu apboot trapentry trap syscall sysproc proc spinlock sleepl
   kalloc vm acpi lapic ioapic clock opts string printf panic rand pci \
   console uart vga kbd \
   bio disk log fs file pipe sysfile exec poll memdev kdebug \
-  $(if $(DEBUG),ubsan memcheck)
+  $(if $(DEBUG),ubsan memcheck lockcheck plant)
 TRACEOBJS = trace devtrace
 NETOBJS = e1000 ethif net sock sysnet watch chksum
 # watch.c sees packets die in lwIP's two free functions.
@@ -26,11 +26,11 @@ LWIPOBJS = core/def core/dns core/inet_chksum core/init core/ip core/mem core/me
   core/timeouts core/udp core/ipv4/dhcp core/ipv4/etharp core/ipv4/icmp \
   core/ipv4/ip4 core/ipv4/ip4_addr core/ipv4/ip4_frag netif/ethernet
 
-ULIB   = ulib usys printf umalloc inet net5 ntread
+ULIB   = ulib usys printf umalloc inet net5 ntread edit
 UPROGS = cat echo grep httpd init kill ln ls mkdir nettop poweroff rm sh spin wc zombie
 UFILES = README index.html rc
 # Programs of tests/guest/prog; they are on the disk of the tests alone.
-TPROGS = serve5 sockets tcp tracecat pointers crash
+TPROGS = serve5 sockets tcp tracecat pointers crash hostile traps badelf
 
 NETTRACE = align check console decode dump flow info input label ladder main match merge meta out \
   pcapin ring session timeline tracefile wait why

@@ -13,6 +13,7 @@
 #include "param.h"
 #include "sys.h"
 #include "user.h"
+#include "edit.h"
 
 #define NLINE  512             // bytes of a line with its NUL
 #define NNODE  (3 * NLINE / 2) // "a&a&a&...": three nodes for two characters; no line needs more
@@ -410,6 +411,12 @@ run_line(void)
 
 // ---- reading ----
 
+static void
+too_long(void)
+{
+  printf(2, "sh: line longer than %d characters\n", NLINE - 1);
+}
+
 // The next line of fd into line, without its newline; 0 at the end.  One byte
 // a read: what follows may be meant for the commands.  A line that is too long is
 // read to its end and left out, with a message.
@@ -426,11 +433,26 @@ read_line(int fd)
   if(got != 1 && n == 0)
     return 0;
   if(n >= NLINE) {
-    printf(2, "sh: line longer than %d characters\n", NLINE - 1);
+    too_long();
     n = 0;
   }
   line[n] = 0;
   return 1;
+}
+
+// The same from a terminal.  The editor takes more than a line may have, so that
+// one that is too long can be seen and made shorter.
+static int
+type_line(void)
+{
+  static char typed[2 * NLINE];
+  int n = edit_line("$ ", typed, sizeof(typed));
+  if(n < 0)
+    printf(2, "\n");
+  if(n >= NLINE)
+    too_long();
+  strcpy(line, n < NLINE ? typed : "");
+  return n >= 0;
 }
 
 // Run what fd has to say, line by line; the last status.
@@ -441,13 +463,8 @@ run_file(int fd)
   for(;;) {
     while(waitpid(-1, &ignored, WNOHANG) > 0) // background jobs that have ended
       ;
-    if(interactive)
-      printf(2, "$ ");
-    if(!read_line(fd)) {
-      if(interactive)
-        printf(2, "\n");
+    if(interactive ? !type_line() : !read_line(fd))
       return status;
-    }
     status = run_line();
   }
 }
@@ -457,7 +474,7 @@ main(int argc, char *argv[])
 {
   if(argc == 3 && strcmp(argv[1], "-c") == 0) {
     if(strlen(argv[2]) >= NLINE) {
-      printf(2, "sh: line longer than %d characters\n", NLINE - 1);
+      too_long();
       exits(BAD_LINE);
     }
     strcpy(line, argv[2]);

@@ -188,7 +188,7 @@ class VM:
         # behind a comment there is no place for it.
         end = '' if '#' in line else ' echo ~end~' if line.endswith('&') else '; echo ~end~'
         self.send(line + end + '\n')
-        self.mark += 1  # behind the echo
+        self.mark = self.output().index('\n', self.mark) + 1  # behind the echo
         return self.expect(r'(.*?)~end~\n\$ ' if end else r'(.*?)^\$ ', timeout).group(1)
 
     # Evidence
