@@ -98,7 +98,7 @@ opt_num(const char *name, u32 *val)
   if(*s == 0)
     goto bad;
   for(const char *p = s; *p; p++) {
-    if(*p < '0' || *p > '9' || v > (~0u - 9) / 10)
+    if(*p < '0' || *p > '9' || v > (~0u - (*p - '0')) / 10)
       goto bad;
     v = v * 10 + (*p - '0');
   }

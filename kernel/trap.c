@@ -134,8 +134,9 @@ static void
 user_fault(struct trapframe *tf)
 {
   struct proc *p = myproc();
-  cprintf("pid %d %s: trap %u err %u on cpu %u eip 0x%x addr 0x%x--kill proc\n", p->pid, p->name, tf->trapno,
-          tf->err, mycpu()->id, tf->eip, tf->trapno == T_PGFLT ? rcr2() : 0);
+  cprintf("pid %d %s: trap %u err %u on cpu %u eip 0x%x addr 0x%x--kill proc%s\n", p->pid, p->name, tf->trapno,
+          tf->err, mycpu()->id, tf->eip, tf->trapno == T_PGFLT ? rcr2() : 0,
+          tf->trapno == T_DEVICE ? ": no floating point here" : "");
   p->killed = 1;
 }
 
