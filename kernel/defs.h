@@ -166,10 +166,14 @@ int opt_num(const char *name, u32 *val); // 1 and *val if it is given and a numb
 
 // panic.c
 void panic(const char *, ...) __attribute__((noreturn, format(printf, 1, 2)));
+void panic_tell(void (*)(void), const char *, ...) __attribute__((noreturn, format(printf, 2, 3)));
 void panic_trap(struct trapframe *, const char *why) __attribute__((noreturn));
 void panic_check(void);                // another CPU has panicked: stop here
 const char *symname(u32 pc, u32 *off); // "?" if it is no kernel text
 extern volatile u32 panicked;
+#define BACKTRACE 12
+void backtrace_take(u32 *pcs); // of the caller: BACKTRACE words
+void backtrace_print(const u32 *pcs);
 void machine_off(u32 code) __attribute__((noreturn)); // QEMU ends with (code << 1) | 1
 
 // pci.c

@@ -84,8 +84,8 @@ fail_now(void)
   return n == 1;
 }
 
-void
+int
 fail_nth(u32 k)
 {
-  __atomic_store_n(&fail_in, k, __ATOMIC_RELAXED);
+  return (int)__atomic_exchange_n(&fail_in, k, __ATOMIC_RELAXED);
 }

@@ -5,6 +5,7 @@
 // CPU by swtch to its CPU's scheduler with the lock held, and the scheduler
 // hands the lock to the next one.
 #include "defs.h"
+#include "debug.h"
 #include "file.h"
 #include "proc.h"
 #include "trace/trace.h"
@@ -349,6 +350,7 @@ int
 sleep_why(void *chan, struct spinlock *lk, u64 ns, u8 why)
 {
   struct proc *p = myproc();
+  lock_sleeps(lk);
   if(lk != &ptable.lock) {
     acquire(&ptable.lock); // no wakeup can come between: it needs this lock
     release(lk);
