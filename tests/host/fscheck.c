@@ -12,12 +12,12 @@
 //              must hold what tests/guest/prog/crash.c writes;
 //   control    the same prefix with the log thrown away: faults are expected;
 //   lossy      a drive with a write cache, which may lose any of the writes since
-//              the last flush: two random choices for each prefix, then as above.
-//              With -l flushes count for nothing: another control.
+//              the last flush: three random choices for each prefix, then as for
+//              recovered.  With -l flushes count for nothing: the control of that.
 //
-// Prints one line per kind of fault (the first ten) to stderr, and the counts as
-// JSON.  -o DIR: IMAGES prefixes spread over the log are left there as NUMBER.cut,
-// beside the model's idea of each after recovery, NUMBER.model.
+// Prints the first ten faults of each kind to stderr, and the counts as JSON.
+// -o DIR: IMAGES prefixes spread over the log are left there as NUMBER.cut, beside
+// the model's idea of each after recovery, NUMBER.model; and the last as end.cut.
 // Exit: 0 the log was replayed, whatever was found, 2 it could not be.
 
 #include <stdarg.h>
@@ -33,9 +33,9 @@
 #define LOGMAGIC     0x6a736677736872ull
 #define FLAG_FLUSH   1
 #define FLAG_DISCARD 4
-#define MAXUNDO      4096 // blocks that one look at the disk may change
-#define MAXLATE      8192 // writes without a flush that the lossy drive keeps in mind
-#define NLOSSY       2    // choices for each prefix
+#define MAXLATE      512                  // blocks in the cache of the lossy drive
+#define MAXUNDO      (2 * MAXLATE + 4096) // blocks that one look at the disk may change
+#define NLOSSY       3                    // choices for each prefix
 
 // One entry of the log, on disk; then len bytes of data from the next sector on.
 struct entry {
@@ -62,7 +62,10 @@ static struct {
 static u32 nlate;
 
 static struct {
-  u32 prefixes, committed, nameless, bad, control, flushes, lossy, lossy_bad, files;
+  u32 prefixes, committed; // power cuts; of them, with a committed log
+  u32 nameless, files;     // of them, with nameless inodes; files whose contents were compared
+  u32 bad, control;        // unsound after recovery, without it
+  u32 flushes, lossy, lossy_bad;
 } count;
 
 static char first_fault[300]; // of the disk that is being looked at
@@ -154,7 +157,7 @@ replay_log(void)
   u32 home[BSIZE / sizeof(u32)];
 
   memmove(home, block(sb.logstart), sizeof(home));
-  if(home[0] == 0 || home[0] >= sb.nlog)
+  if(home[0] == 0 || home[0] >= sb.nlog || home[0] >= BSIZE / sizeof(u32))
     return;
   for(u32 i = 1; i <= home[0]; i++)
     if(home[i] < sb.inodestart || home[i] >= sb.size)
@@ -238,35 +241,42 @@ check_contents(u32 inum, const struct dinode *di)
   }
 }
 
-// Files that START did not have; the checker has found their blocks sound.
-static void
+// Files that START did not have; the checker has found their blocks sound.  How
+// many there are.
+static u32
 check_files(void)
 {
+  u32 files = 0;
+
   for(u32 inum = 1; inum < sb.ninodes; inum++) {
     struct dinode di = inode(inum);
     size_t at = (size_t)IBLOCK(inum, sb) * BSIZE + inum % IPB * sizeof(di);
     if(di.type != T_FILE || ((const struct dinode *)(start + at))->type != 0)
       continue;
-    count.files++;
+    files++;
     check_contents(inum, &di);
   }
+  return files;
 }
 
-// Mount the disk as it is and check it.  The number of the first fault's line is
-// when; what it was called is how.
-static int
+// Mount the disk as it is and check it.  *bad counts those that are unsound; the
+// first ten are told: after write number when, seen how.
+static void
 look(u32 when, const char *how, u32 *bad)
 {
+  u32 files = 0;
+
   first_fault[0] = 0;
   replay_log();
-  count.nameless += free_nameless() > 0;
+  u32 nameless = free_nameless();
   if(fscheck(disk, disk_len, fault) == 0)
-    check_files();
-  if(first_fault[0] == 0)
-    return 0;
-  if((*bad)++ < 10)
-    fprintf(stderr, "write %u, %s: %s\n", when, how, first_fault);
-  return 1;
+    files = check_files();
+  if(bad == &count.bad) {
+    count.nameless += nameless > 0;
+    count.files += files;
+  }
+  if(first_fault[0] && (*bad)++ < 10)
+    fprintf(stderr, "after write %u, %s: %s\n", when, how, first_fault);
 }
 
 // Would it be sound without recovery?
@@ -293,24 +303,34 @@ draw(void)
   return seed;
 }
 
-// Lose each late write with a probability of one half, or, for every other
-// choice, all but one; then look.
+// Is late write i on the medium?  One choice of three: all but one are lost, one
+// is lost, or each is with a probability of one half.
+static int
+survives(u32 i, u32 choice, u32 one)
+{
+  if(choice == 0)
+    return i == one;
+  if(choice == 1)
+    return i != one;
+  return draw() % 2;
+}
+
 static void
 look_at_lossy(u32 when)
 {
-  u32 kept = draw() % 2 ? draw() % nlate : MAXLATE;
+  u32 choice = draw() % 3, one = draw() % nlate;
 
   for(u32 i = 0; i < nlate; i++)
     memmove(change(late[i].block), safe + (size_t)late[i].block * BSIZE, BSIZE);
   for(u32 i = 0; i < nlate; i++)
-    if(kept < MAXLATE ? i == kept : draw() % 2)
+    if(survives(i, choice, one))
       memmove(change(late[i].block), late[i].data, BSIZE);
   count.lossy++;
-  look(when, ignore_flushes ? "without flushes" : "lossy", &count.lossy_bad);
+  look(when, ignore_flushes ? "lossy without flushes" : "lossy", &count.lossy_bad);
   put_back();
 }
 
-// All writes so far are on the platter.
+// All writes so far are on the medium.
 static void
 flushed(void)
 {
@@ -338,28 +358,31 @@ written(u32 b, const u8 *data)
 // ---- the log ---------------------------------------------------------------
 
 static void
-save(const char *dir, u32 when, const char *kind)
+save(const char *dir, const char *name, const char *kind)
 {
   char path[4096];
 
-  snprintf(path, sizeof(path), "%s/%06u.%s", dir, when, kind);
+  snprintf(path, sizeof(path), "%s/%s.%s", dir, name, kind);
   FILE *f = fopen(path, "wb");
   if(f == 0 || fwrite(disk, 1, disk_len, f) != disk_len || fclose(f) != 0)
     die("%s: cannot be written", path);
 }
 
-// One power cut, after write number when.
+// One power cut, after write number when.  dir: leave images there, 0: none.
 static void
 cut(u32 when, const char *dir)
 {
+  char name[16];
+
+  snprintf(name, sizeof(name), "%06u", when);
   count.prefixes++;
   count.committed += log_n() > 0;
   look_without_log();
   if(dir)
-    save(dir, when, "cut");
+    save(dir, name, "cut");
   look(when, "recovered", &count.bad);
   if(dir)
-    save(dir, when, "model");
+    save(dir, name, "model");
   put_back();
   for(u32 i = 0; i < NLOSSY && nlate > 0; i++)
     look_at_lossy(when);
@@ -456,11 +479,15 @@ main(int argc, char **argv)
     die("%s: not sound to begin with: %s", argv[optind], first_fault);
   memmove(&sb, block(1), sizeof(sb));
   replay(log, log_len, images, dir);
-  printf("{\"prefixes\": %u, \"committed\": %u, \"nameless\": %u, \"bad\": %u, \"control\": %u, "
-         "\"flushes\": %u, \"lossy\": %u, \"lossy_bad\": %u, \"files\": %u}\n",
-         count.prefixes, count.committed, count.nameless, count.bad, count.control, count.flushes,
-         count.lossy, count.lossy_bad, count.files);
-  if(images)
-    save(dir, 0, "end");
+  if(dir) {
+    save(dir, "end", "cut");
+    replay_log();
+    free_nameless();
+    save(dir, "end", "model");
+  }
+  printf("{\"prefixes\": %u, \"committed\": %u, \"nameless\": %u, \"files\": %u, "
+         "\"bad\": %u, \"control\": %u, \"flushes\": %u, \"lossy\": %u, \"lossy_bad\": %u}\n",
+         count.prefixes, count.committed, count.nameless, count.files, count.bad, count.control,
+         count.flushes, count.lossy, count.lossy_bad);
   return 0;
 }
