@@ -330,6 +330,18 @@ redirect(const struct redir *r)
   }
 }
 
+// A job in the background must not take what is typed for others.
+static void
+leave_terminal(void)
+{
+  int fd = ttyctl(0, TTY_SIZE, 0) >= 0 ? open("/dev/null", O_RDONLY) : -1;
+  if(fd < 0)
+    return;
+  close(0);
+  dup(fd);
+  close(fd);
+}
+
 static void run_child(struct node *) __attribute__((noreturn));
 
 // A child that runs n with its descriptor fd moved to the pipe's end p[fd].
@@ -391,6 +403,8 @@ run(struct node *n)
   if(n->kind == N_CMD && strcmp(n->argv[0], "cd") == 0)
     return cd(n->argv);
   int pid = fork1();
+  if(pid == 0 && n->kind == N_BACK)
+    leave_terminal();
   if(pid == 0)
     run_child(n->kind == N_BACK ? n->left : n);
   if(n->kind == N_BACK)
