@@ -20,17 +20,17 @@ KOBJS = boot main cpu apboot trapentry trap syscall sysproc proc spinlock sleepl
 TRACEOBJS = trace devtrace
 NETOBJS = e1000 ethif net sock sysnet watch chksum
 # watch.c sees packets die in lwIP's two free functions.
-WRAP = --wrap=mem_free --wrap=memp_free
+WRAP = --wrap=mem_free --wrap=memp_free $(if $(DEBUG),--wrap=mem_malloc --wrap=memp_malloc)
 LWIPOBJS = core/def core/dns core/inet_chksum core/init core/ip core/mem core/memp \
   core/netif core/pbuf core/raw core/stats core/tcp core/tcp_in core/tcp_out \
   core/timeouts core/udp core/ipv4/dhcp core/ipv4/etharp core/ipv4/icmp \
   core/ipv4/ip4 core/ipv4/ip4_addr core/ipv4/ip4_frag netif/ethernet
 
 ULIB   = ulib usys printf umalloc inet net5 ntread edit
-UPROGS = cat echo grep httpd init kill ln ls mkdir nettop poweroff rm sh spin wc zombie
+UPROGS = cat echo free grep httpd init kill ln ls mkdir nettop poweroff ps rm sh spin uptime wc zombie
 UFILES = README index.html rc
 # Programs of tests/guest/prog; they are on the disk of the tests alone.
-TPROGS = serve5 sockets tcp tracecat pointers crash hostile traps badelf
+TPROGS = serve5 sockets tcp tracecat pointers crash hostile traps badelf limits
 
 NETTRACE = align check console decode dump flow info input label ladder main match merge meta out \
   pcapin ring session timeline tracefile wait why

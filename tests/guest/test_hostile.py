@@ -1,0 +1,89 @@
+"""Nothing a program passes, executes or is changes the kernel or a neighbour."""
+
+import os
+import re
+import struct
+
+import pytest
+
+from vm import BUILD, KERNEL, run_line
+
+TESTS = dict(mb=64, append='rc=off', extra=('-i', os.path.join(BUILD, 'tests.img')), ports=())
+TEXT_PA = 0x100000
+KERNBASE = 0x80000000
+
+
+def read_only_kernel(vm):
+    """Compare text and rodata in the guest's RAM with the file they came from: the
+    list of addresses that differ."""
+    with open(KERNEL, 'rb') as f:
+        elf = f.read()
+    phoff, = struct.unpack_from('<I', elf, 28)
+    phnum, = struct.unpack_from('<H', elf, 44)
+    differ, seen = [], 0
+    with open(os.path.join(vm.dir, 'ram'), 'rb') as ram:
+        for i in range(phnum):
+            kind, off, va, pa, filesz, _, flags, _ = struct.unpack_from('<8I', elf, phoff + 32 * i)
+            if kind != 1 or flags & 2:
+                continue
+            seen += filesz
+            ram.seek(pa)
+            here = ram.read(filesz)
+            differ += [hex(va + k) for k in range(filesz) if here[k] != elf[off + k]][:10]
+    assert seen > 100000
+    return differ
+
+
+def counts(vm):
+    """What is in use and what is free, as limits counts prints it."""
+    return vm.cmd('limits counts')
+
+
+@pytest.fixture
+def guest(boot, request):
+    """A guest whose counts and kernel text must be the same at the end."""
+    vm = boot(**{**TESTS, **getattr(request, 'param', {})})
+    vm.cmd('limits counts')  # once, so that the first use of anything is over
+    before = counts(vm)
+    yield vm
+    assert counts(vm) == before
+    assert read_only_kernel(vm) == []
+    assert vm.cmd('echo alive') == 'alive\n'
+
+
+def passes(vm, line, unit):
+    """Run a program that ends with `N unit, N wrong`: at least one, and none wrong."""
+    said = vm.cmd(line)
+    sums = re.search(rf'(\d+) {unit}, (\d+) wrong\n$', said)
+    assert sums and sums[2] == '0' and int(sums[1]) > 0, said[-3000:]
+    return said
+
+
+def test_every_argument_of_every_call(guest):
+    passes(guest, 'hostile calls', 'calls')
+
+
+@pytest.mark.parametrize('guest', [dict(cpus=1)], indirect=True)
+def test_every_number_with_every_stack(guest):
+    passes(guest, 'hostile stacks', 'calls')
+
+
+def test_user_traps(guest):
+    """What the CPU refuses ends its process, with one line that names the trap."""
+    said = guest.cmd('traps')
+    assert said.endswith('0 wrong\n'), said[-3000:]
+    want = [case[1] for case in re.findall(r'^case (\w+) (\d+)$', said, re.M)]
+    got = re.findall(r'^pid \d+ traps: trap (\d+) err \d+ on cpu \d eip 0x\w+ addr 0x\w+--kill proc', said, re.M)
+    assert got == want
+    assert len(re.findall('no floating point here$', said, re.M)) == 2
+
+
+def test_programs_that_are_none(guest):
+    passes(guest, 'badelf', 'files')
+
+
+@pytest.mark.parametrize('guest', [dict(cpus=1)], indirect=True)
+def test_random_bits_of_a_program(guest):
+    said = passes(guest, f"badelf flips {os.environ.get('SEED', '1')} 600", 'files')
+    refused, died, ran = map(int, re.search(r'refused (\d+), died (\d+), ran (\d+)', said).groups())
+    assert refused + died + ran == 600 and min(refused, died, ran) > 20
