@@ -163,7 +163,7 @@ $(B)/nettrace: $(NETTRACE:%=$(B)/host/%.o)
 # ---- verbs ---------------------------------------------------------------
 
 .PHONY: help setup setup-test setup-lint demo test test-host test-guest qemu nettop gdb guest \
-  plant bench doctor lint format loc shape clean
+  plant bench doctor lint lint-flags format loc shape clean
 .DEFAULT_GOAL := all
 PYTHON ?= /usr/bin/python3
 CAPTURE = tools/nettrace/capture -c $(CPUS)
@@ -221,10 +221,11 @@ bench: setup-test ## measure (never a test): build/bench.json
 	@$(PYTHON) tools/bench/bench
 doctor: ## what this machine has and lacks
 	@tools/setup/doctor
-lint: setup-lint ## format, layers, shell scripts
-	@clang-format --dry-run -Werror $(CFILES)
-	@shellcheck -x $(SHFILES)
-	@tests/layers
+lint: setup-lint $(LWIPREADY) ## static analysis, format, shell scripts, layers (T=TOOL: that alone)
+	@$(PYTHON) tests/lint $(T)
+	@$(if $(T),,tests/layers)
+lint-flags:
+	@printf '%s\n' '$(KFLAGS)' '$(LFLAGS)' '$(UFLAGS)' '$(HFLAGS) -Ikernel/uapi'
 format: ## clang-format over all C files
 	clang-format -i $(CFILES)
 loc: ## lines of code by folder

@@ -17,6 +17,7 @@ void page_out(void *page);   // kalloc gives it to somebody
 void page_back(void *page);  // kfree has got it back
 void stack_guard_init(void); // another one at each boot; the caller never returns
 int fail_now(void);          // shall this allocation fail?  Asked by each allocator
+void fail_boot(void);        // begin to count as failnth= says
 int fail_nth(u32 k);         // the k-th from now shall, 0 none; what was left of the last k
 
 // lockcheck.c
@@ -42,6 +43,7 @@ int plant(int n); // make fault n of uapi/sys.h
 #define page_back(page)    ((void)0)
 #define stack_guard_init() ((void)0)
 #define fail_now()         0
+#define fail_boot()        ((void)0)
 #define lock_wants(lk)     ((void)0)
 #define lock_has(lk)       ((void)0)
 #define lock_lets_go(lk)   ((void)0)

@@ -9,6 +9,7 @@
 // not FD_NONE is not free even at ref 0: its last owner is still closing it.
 
 #include "defs.h"
+#include "debug.h"
 #include "file.h"
 #include "spinlock.h"
 #include "uapi/fcntl.h"
@@ -50,6 +51,8 @@ file_counts(u32 *files, u32 *pipe_ends)
 struct file *
 filealloc(void)
 {
+  if(fail_now())
+    return 0;
   acquire(&ftable.lock);
   for(struct file *f = ftable.file; f < ftable.file + NFILE; f++)
     if(f->ref == 0 && f->type == FD_NONE) {

@@ -84,6 +84,15 @@ fail_now(void)
   return n == 1;
 }
 
+// Programs begin: before that nothing may fail.
+void
+fail_boot(void)
+{
+  u32 k;
+  if(opt_num("failnth", &k))
+    fail_nth(k);
+}
+
 int
 fail_nth(u32 k)
 {

@@ -5,6 +5,9 @@
 // ORDER options (docs: README.md)
 static const char *const known[] = {
   "console",
+#ifdef DEBUG
+  "failnth",
+#endif
   "init",
   "ip",
   "ipfallback",

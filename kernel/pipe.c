@@ -6,6 +6,7 @@
 // under the spinlock: it was checked, and user pages are never taken away.
 
 #include "defs.h"
+#include "debug.h"
 #include "file.h"
 #include "proc.h"
 #include "trace/trace.h"
@@ -57,6 +58,7 @@ void
 pipeclose(struct pipe *p, int writable)
 {
   acquire(&p->lock);
+  ASSERT(writable ? p->writeopen : p->readopen);
   if(writable) {
     p->writeopen = 0;
     wakeup(&p->nread);

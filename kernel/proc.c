@@ -165,6 +165,7 @@ init_entry(void)
     argv[argc++] = rc_off;
   if(exec((char *)(path ? path : "/init"), argv) < 0)
     panic("no %s on the root disk", path ? path : "/init");
+  fail_boot();
 }
 
 void

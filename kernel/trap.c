@@ -5,6 +5,7 @@
 // acknowledges, wakes somebody and returns; the CPU is given away here, at the
 // interrupt's end.
 #include "defs.h"
+#include "debug.h"
 #include "proc.h"
 #include "spinlock.h"
 #include "trace/trace.h"
@@ -147,6 +148,7 @@ system_call(struct trapframe *tf)
   p->tf = tf;
   if(!p->killed)
     syscall(tf);
+  lock_none();
 }
 
 // From trapentry.S.

@@ -12,6 +12,7 @@
 #include "uapi/types.h"
 #include "uapi/fcntl.h"
 #include "defs.h"
+#include "debug.h"
 #include "mmu.h"
 #include "proc.h"
 #include "trace/trace.h"
@@ -93,6 +94,8 @@ new_id(void)
 static struct sock *
 sock_alloc(u16 id)
 {
+  if(fail_now())
+    return 0;
   for(struct sock *s = socks; s < socks + NSOCK; s++)
     if(!s->used) {
       *s = (struct sock){.used = 1, .id = id};
