@@ -52,7 +52,7 @@ free_then_write(void)
   if(page == 0)
     return;
   kfree(page);
-  page[100] = 1;
+  page[100] = 2;
   kalloc(); // the list is last in, first out
 }
 
