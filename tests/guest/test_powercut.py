@@ -32,7 +32,7 @@ BLOCKS = 1000  # of the disk: small, because thousands of them are looked at
 
 def tool(*args):
     """Run a program of the build; returns (stdout, stderr)."""
-    done = subprocess.run(args, capture_output=True, text=True, timeout=CAP)
+    done = subprocess.run(args, capture_output=True, text=True, errors='replace', timeout=CAP)
     if done.returncode:
         raise Failed(f'{" ".join(map(str, args))}: exit status {done.returncode}\n{done.stdout}{done.stderr}')
     return done.stdout, done.stderr
