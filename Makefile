@@ -30,7 +30,7 @@ ULIB   = ulib usys printf umalloc inet net5 ntread edit
 UPROGS = cat echo free grep httpd init kill ln ls mkdir nettop poweroff ps rm sh spin uptime wc zombie
 UFILES = README index.html rc
 # Programs of tests/guest/prog; they are on the disk of the tests alone.
-TPROGS = serve5 sockets tcp tracecat pointers crash hostile traps badelf limits debug
+TPROGS = serve5 sockets tcp tracecat pointers crash hostile traps badelf limits debug tty polls
 
 NETTRACE = align check console decode dump flow info input label ladder main match merge meta out \
   pcapin ring session timeline tracefile wait why
@@ -225,7 +225,8 @@ lint: setup-lint $(LWIPREADY) ## static analysis, format, shell scripts, layers 
 	@$(PYTHON) tests/lint $(T)
 	@$(if $(T),,tests/layers)
 lint-flags:
-	@printf '%s\n' '$(KFLAGS)' '$(LFLAGS)' '$(UFLAGS)' '$(HFLAGS) -Ikernel/uapi'
+	@printf '%s\n' '$(KFLAGS)' '$(LFLAGS)' '$(UFLAGS)' '$(HFLAGS)' \
+	  '$(HFLAGS) -Ikernel/uapi' '$(KOBJS)'
 format: ## clang-format over all C files
 	clang-format -i $(CFILES)
 loc: ## lines of code by folder
