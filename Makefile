@@ -27,7 +27,7 @@ LWIPOBJS = core/def core/dns core/inet_chksum core/init core/ip core/mem core/me
   core/ipv4/ip4 core/ipv4/ip4_addr core/ipv4/ip4_frag netif/ethernet
 
 ULIB   = ulib usys printf umalloc inet net5 ntread edit
-UPROGS = cat echo free grep httpd init kill ln ls mkdir nettop poweroff ps rm sh spin uptime wc zombie
+UPROGS = cat echo free grep httpd init kill ln ls mkdir nettop poweroff ps rm sh spin sysfuzz uptime wc zombie
 UFILES = README index.html rc
 # Programs of tests/guest/prog; they are on the disk of the tests alone.
 TPROGS = serve5 sockets tcp tracecat pointers crash hostile traps badelf limits debug tty polls
