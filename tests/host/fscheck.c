@@ -1,7 +1,7 @@
 // What a power cut leaves behind: replay a log of disk writes, stop after each
 // one, and look at the disk as the next boot would find it.
 //
-//   fscheck [-s SEED] [-l] [-n IMAGES -o DIR] START LOG
+//   fscheck [-s SEED] [-l] [-r] [-n IMAGES -o DIR] START LOG
 //
 // START is the disk before the first write, LOG what QEMU's blklogwrites wrote.
 // For tests/guest/test_powercut.py.  Each prefix of LOG is one power cut:
@@ -14,6 +14,9 @@
 //   lossy      a drive with a write cache, which may lose any of the writes since
 //              the last flush: three random choices for each prefix, then as for
 //              recovered.  With -l flushes count for nothing: the control of that.
+//
+// With -r START is itself what a power cut left, and LOG what the kernel's recovery
+// wrote when the power went again: each prefix must lead to what START leads to.
 //
 // Prints the first ten faults of each kind to stderr, and the counts as JSON.
 // -o DIR: IMAGES prefixes spread over the log are left there as NUMBER.cut, beside
@@ -45,9 +48,10 @@ struct entry {
 static u8 *disk;  // after the writes so far
 static u8 *safe;  // after the last flush
 static u8 *start; // before all
+static u8 *goal;  // with -r: START after recovery
 static u32 disk_len;
 static struct superblock sb;
-static u32 ignore_flushes;
+static int ignore_flushes;
 
 static struct {
   u32 block;
@@ -206,6 +210,21 @@ free_nameless(void)
   return freed;
 }
 
+// A copy of the disk as a mount leaves it.
+static u8 *
+recovered(void)
+{
+  u8 *copy = malloc(disk_len);
+
+  if(copy == 0)
+    die("no memory");
+  replay_log();
+  free_nameless();
+  memmove(copy, disk, disk_len);
+  put_back();
+  return copy;
+}
+
 // ---- what must hold --------------------------------------------------------
 
 static u32
@@ -259,6 +278,21 @@ check_files(void)
   return files;
 }
 
+// Another power cut in the middle of recovery changes nothing.
+static void
+check_goal(void)
+{
+  u32 after = sb.logstart + sb.nlog;
+  char line[80];
+
+  for(u32 b = 0; b < sb.size; b++)
+    if((b < sb.logstart || b >= after) && memcmp(block(b), goal + (size_t)b * BSIZE, BSIZE) != 0) {
+      snprintf(line, sizeof(line), "recovered again, block %u is not what it should be", b);
+      fault(line);
+      return;
+    }
+}
+
 // Mount the disk as it is and check it.  *bad counts those that are unsound; the
 // first ten are told: after write number when, seen how.
 static void
@@ -271,6 +305,8 @@ look(u32 when, const char *how, u32 *bad)
   u32 nameless = free_nameless();
   if(fscheck(disk, disk_len, fault) == 0)
     files = check_files();
+  if(goal)
+    check_goal();
   if(bad == &count.bad) {
     count.nameless += nameless > 0;
     count.files += files;
@@ -439,8 +475,45 @@ replay(const u8 *log, size_t len, u32 images, const char *dir)
 static __attribute__((noreturn)) void
 usage(void)
 {
-  fprintf(stderr, "usage: fscheck [-s SEED] [-l] [-n IMAGES -o DIR] START LOG\n");
+  fprintf(stderr, "usage: fscheck [-s SEED] [-l] [-r] [-n IMAGES -o DIR] START LOG\n");
   exit(2);
+}
+
+// The disk START, before the first write.
+static void
+load(const char *path, int again)
+{
+  size_t len;
+
+  disk = slurp(path, &len);
+  disk_len = (u32)len;
+  start = slurp(path, &len);
+  safe = slurp(path, &len);
+  if(fscheck(safe, disk_len, fault)) // which may replay a log
+    die("%s: not sound to begin with: %s", path, first_fault);
+  memmove(safe, start, disk_len);
+  memmove(&sb, block(1), sizeof(sb));
+  if(again)
+    goal = recovered();
+}
+
+// The disk after the last write, whatever became of the others.
+static void
+save_end(const char *dir)
+{
+  save(dir, "end", "cut");
+  replay_log();
+  free_nameless();
+  save(dir, "end", "model");
+}
+
+static void
+print_counts(void)
+{
+  printf("{\"prefixes\": %u, \"committed\": %u, \"nameless\": %u, \"files\": %u, "
+         "\"bad\": %u, \"control\": %u, \"flushes\": %u, \"lossy\": %u, \"lossy_bad\": %u}\n",
+         count.prefixes, count.committed, count.nameless, count.files, count.bad, count.control,
+         count.flushes, count.lossy, count.lossy_bad);
 }
 
 int
@@ -448,46 +521,30 @@ main(int argc, char **argv)
 {
   const char *dir = 0;
   u32 images = 0;
-  int opt;
+  int opt, again = 0;
 
-  while((opt = getopt(argc, argv, "s:ln:o:")) != -1)
-    switch(opt) {
-    case 's':
-      seed = (u32)strtoul(optarg, 0, 10) | 1;
-      break;
-    case 'l':
+  while((opt = getopt(argc, argv, "s:lrn:o:")) != -1) {
+    if(opt == 's')
+      seed = (u32)strtoul(optarg, 0, 10) * 2 + 1; // 0 would give nothing but 0
+    else if(opt == 'l')
       ignore_flushes = 1;
-      break;
-    case 'n':
+    else if(opt == 'r')
+      again = 1;
+    else if(opt == 'n')
       images = (u32)strtoul(optarg, 0, 10);
-      break;
-    case 'o':
+    else if(opt == 'o')
       dir = optarg;
-      break;
-    default:
+    else
       usage();
-    }
+  }
   if(argc - optind != 2 || (images != 0) != (dir != 0))
     usage();
-  size_t len, log_len;
-  disk = slurp(argv[optind], &len);
-  disk_len = (u32)len;
-  start = slurp(argv[optind], &len);
-  safe = slurp(argv[optind], &len);
-  u8 *log = slurp(argv[optind + 1], &log_len);
-  if(fscheck(disk, disk_len, fault))
-    die("%s: not sound to begin with: %s", argv[optind], first_fault);
-  memmove(&sb, block(1), sizeof(sb));
-  replay(log, log_len, images, dir);
-  if(dir) {
-    save(dir, "end", "cut");
-    replay_log();
-    free_nameless();
-    save(dir, "end", "model");
-  }
-  printf("{\"prefixes\": %u, \"committed\": %u, \"nameless\": %u, \"files\": %u, "
-         "\"bad\": %u, \"control\": %u, \"flushes\": %u, \"lossy\": %u, \"lossy_bad\": %u}\n",
-         count.prefixes, count.committed, count.nameless, count.files, count.bad, count.control,
-         count.flushes, count.lossy, count.lossy_bad);
+  size_t len;
+  u8 *log = slurp(argv[optind + 1], &len);
+  load(argv[optind], again);
+  replay(log, len, images, dir);
+  if(dir)
+    save_end(dir);
+  print_counts();
   return 0;
 }
