@@ -31,14 +31,13 @@
 #define CASES \
   CASE(divide, 0, "xorl %%ecx, %%ecx; divl %%ecx") \
   CASE(divide_overflow, 0, "movl $0x80000000, %%eax; cltd; movl $-1, %%ecx; idivl %%ecx") \
-  CASE(int1_short, 1, ".byte 0xf1") \
   CASE(int3_short, 13, ".byte 0xcc") \
   CASE(into_overflow, 13, "movb $127, %%al; addb $1, %%al; into") \
   CASE(bound_range, 5, "pushl $1; pushl $0; movl $2, %%eax; boundl %%eax, (%%esp)") \
   CASE(illegal, 6, "ud2") \
   CASE(x87, 7, "fld1") \
   CASE(x87_init, 7, "fninit") \
-  CASE(mmx, 6, "emms") \
+  CASE(mmx, 6, "movd %%eax, %%mm0") \
   CASE(sse, 6, "xorps %%xmm0, %%xmm0") \
   CASE(in, 13, "movl $0x1f7, %%edx; inb %%dx, %%al") \
   CASE(out, 13, "movl $0xf4, %%edx; outl %%eax, %%dx") \
@@ -74,7 +73,6 @@
   CASE(ds_beyond, 13, "movl $0xfffb, %%eax; movl %%eax, %%ds") \
   CASE(ss_null, 13, "xorl %%eax, %%eax; movl %%eax, %%ss") \
   CASE(ss_code, 13, "movl $0x1b, %%eax; movl %%eax, %%ss") \
-  CASE(ds_null_used, 13, "xorl %%eax, %%eax; movl %%eax, %%ds; movl 0x1000, %%eax") \
   CASE(call_null, 14, "xorl %%eax, %%eax; call *%%eax") \
   CASE(call_kernel, 14, "movl $0x80100000, %%eax; call *%%eax") \
   CASE(call_last_byte, 14, "movl $0xffffffff, %%eax; call *%%eax") \
