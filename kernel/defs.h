@@ -215,10 +215,10 @@ void sleep(void *chan, struct spinlock *);
 int sleep_why(void *chan, struct spinlock *, u64 ns, u8 why); // why: SLEEPWHY of the trace
 int sleep_until(void *chan, struct spinlock *, u64 ns);       // absolute; 0 woken, 1 time over, -1 killed
 void wakeup(void *chan);
-void proc_tick(u64 now);                 // wakes what has slept until now
-void proc_dump(void);                    // ^P
-int proc_info(struct psinfo *, int max); // how many there are
-void proc_snap(void);                    // one proc event per process
+void proc_tick(u64 now);        // wakes what has slept until now
+void proc_dump(void);           // ^P
+int proc_info(char *, int max); // how many there are
+void proc_snap(void);           // one proc event per process
 
 // rand.c
 u32 rand32(void);

@@ -616,10 +616,10 @@ proc_snap(void)
   release(&ptable.lock);
 }
 
-// psinfo: fills at most max elements of the caller's array; how many processes
-// there are.
+// psinfo: fills at most max elements of the array of struct psinfo at out, which
+// need not be aligned; how many processes there are.
 int
-proc_info(struct psinfo *out, int max)
+proc_info(char *out, int max)
 {
   int n = 0;
   acquire(&ptable.lock);
@@ -627,8 +627,9 @@ proc_info(struct psinfo *out, int max)
     if(p->state == UNUSED)
       continue;
     if(n < max) {
-      out[n] = (struct psinfo){.pid = p->pid, .ppid = p->parent ? p->parent->pid : 0, .sz = p->sz, .ticks = p->ticks, .state = (u8)p->state, .cpu = p->lastcpu ? (u8)p->lastcpu->id : 0, .kthread = p->kthread};
-      safestrcpy(out[n].name, p->name, sizeof(out[n].name));
+      struct psinfo i = {.pid = p->pid, .ppid = p->parent ? p->parent->pid : 0, .sz = p->sz, .ticks = p->ticks, .state = (u8)p->state, .cpu = p->lastcpu ? (u8)p->lastcpu->id : 0, .kthread = p->kthread};
+      safestrcpy(i.name, p->name, sizeof(i.name));
+      memmove(out + n * (int)sizeof(i), &i, sizeof(i));
     }
     n++;
   }
