@@ -25,16 +25,16 @@
 #include "types.h"
 #include "user.h"
 
-#define BATCH 1000
-#define HANG_NS 2000000000ull
-#define REPORT 100 // calls between two reports of a child
-#define NCALL 81
-#define NJOB 4
-#define NKID 4
-#define ARENA 65536
-#define SETTLE 30 // seconds until connections in TIME-WAIT must be gone
-#define PORT 7000
-#define ROOT "/fuzz"
+#define BATCH    1000
+#define HANG_NS  2000000000ull
+#define REPORT   100 // calls between two reports of a child
+#define NCALL    81
+#define NJOB     4
+#define NKID     4
+#define ARENA    65536
+#define SETTLE   30 // seconds until connections in TIME-WAIT must be gone
+#define PORT     7000
+#define ROOT     "/fuzz"
 #define LOOPBACK 0x0100007f // 127.0.0.1, network order
 
 static char self[] = "/sysfuzz";
@@ -61,22 +61,34 @@ static uint all_ok[NCALL], all_err[NCALL];
 
 static uint state;
 
-static uint rnd(void) {
+static uint
+rnd(void)
+{
   state ^= state << 13;
   state ^= state >> 17;
   state ^= state << 5;
   return state;
 }
 
-static uint below(uint n) { return (rnd() >> 8) % n; }
+static uint
+below(uint n)
+{
+  return (rnd() >> 8) % n;
+}
 
-static int one_in(uint n) { return below(n) == 0; }
+static int
+one_in(uint n)
+{
+  return below(n) == 0;
+}
 
 // What call n does depends on seed and n alone.
-static void seed_call(uint n) {
+static void
+seed_call(uint n)
+{
   state = (seed * 2654435761u) ^ (n * 2246822519u) ^ 0x9e3779b9;
   state = state ? state : 1;
-  for (int i = 0; i < 4; i++)
+  for(int i = 0; i < 4; i++)
     rnd();
 }
 
@@ -87,7 +99,8 @@ static uint saved_esp __attribute__((used)); // during the call
 
 // Make call nr with %esp as given: the arguments are the words above it.
 // flags: bits of EFLAGS that are set during the call.
-static int __attribute__((noinline)) raw_call(uint nr, uint esp, uint flags) {
+static int __attribute__((noinline)) raw_call(uint nr, uint esp, uint flags)
+{
   int r;
   asm volatile("movl %%esp, saved_esp\n\t"
                "pushfl\n\t"
@@ -104,12 +117,14 @@ static int __attribute__((noinline)) raw_call(uint nr, uint esp, uint flags) {
   return r;
 }
 
-static int call(uint nr, uint a, uint b, uint c, uint d) {
+static int
+call(uint nr, uint a, uint b, uint c, uint d)
+{
   uint frame[8] = {0xffffffff, a, b, c, d};
   int r = raw_call(nr, (uint)frame, 0);
-  if (nr < NCALL && r < 0 && r != -EINPROGRESS)
+  if(nr < NCALL && r < 0 && r != -EINPROGRESS)
     now.err[nr]++;
-  else if (nr < NCALL)
+  else if(nr < NCALL)
     now.ok[nr]++;
   return r;
 }
@@ -118,55 +133,63 @@ static int call(uint nr, uint a, uint b, uint c, uint d) {
 // -------------------------------------------------------------------------
 
 // Kinds, as bits.
-#define K_FILE 0x001
-#define K_DIR 0x002
-#define K_PIPE 0x004
-#define K_CONS 0x008
-#define K_MEM 0x010   // null, zero, random
-#define K_TRACE 0x020 // a reader of /dev/nettrace
-#define K_STAT 0x040
-#define K_SOCK 0x080 // new or bound
+#define K_FILE   0x001
+#define K_DIR    0x002
+#define K_PIPE   0x004
+#define K_CONS   0x008
+#define K_MEM    0x010 // null, zero, random
+#define K_TRACE  0x020 // a reader of /dev/nettrace
+#define K_STAT   0x040
+#define K_SOCK   0x080 // new or bound
 #define K_LISTEN 0x100
-#define K_CONN 0x200 // connecting or connected
-#define K_NET (K_SOCK | K_LISTEN | K_CONN)
-#define K_ANY 0xfff
+#define K_CONN   0x200 // connecting or connected
+#define K_NET    (K_SOCK | K_LISTEN | K_CONN)
+#define K_ANY    0xfff
 
 static ushort kind[NOFILE]; // of each descriptor, 0: not open
 static int report_fd;       // the parent's, not to be touched; nor is each
 
 #define NELEM(a) (sizeof(a) / sizeof((a)[0]))
 static const uint bad_numbers[] = {
-    0,       1,          2,          3,          63,         64,
-    65,      255,        256,        511,        512,        513,
-    4095,    4096,       4097,       0x7fff,     0x8000,     0xffff,
-    0x10000, 0x7fffffff, 0x80000000, 0xffffffff, 0xfffffffe, 0xffffff00};
+  0, 1, 2, 3, 63, 64,
+  65, 255, 256, 511, 512, 513,
+  4095, 4096, 4097, 0x7fff, 0x8000, 0xffff,
+  0x10000, 0x7fffffff, 0x80000000, 0xffffffff, 0xfffffffe, 0xffffff00};
 
-static uint bad_number(void) {
+static uint
+bad_number(void)
+{
   return one_in(4) ? rnd() : bad_numbers[below(NELEM(bad_numbers))];
 }
 
 // A live descriptor of one of these kinds, any live one if there is none.
-static uint some_fd(uint kinds) {
+static uint
+some_fd(uint kinds)
+{
   uint from = below(NOFILE), found = NOFILE;
-  for (uint i = 0; i < NOFILE; i++) {
+  for(uint i = 0; i < NOFILE; i++) {
     uint fd = (from + i) % NOFILE;
-    if (kind[fd] & kinds)
+    if(kind[fd] & kinds)
       return fd;
-    if (kind[fd])
+    if(kind[fd])
       found = fd;
   }
   return found < NOFILE ? found : 0xffffffff;
 }
 
-static uint count_fds(void) {
+static uint
+count_fds(void)
+{
   uint n = 0;
-  for (uint i = 0; i < NOFILE; i++)
+  for(uint i = 0; i < NOFILE; i++)
     n += kind[i] != 0;
   return n;
 }
 
-static void got_fd(int fd, uint k) {
-  if (fd >= 0 && fd < NOFILE)
+static void
+got_fd(int fd, uint k)
+{
+  if(fd >= 0 && fd < NOFILE)
     kind[fd] = (ushort)k;
 }
 
@@ -179,9 +202,11 @@ static char paths[2][MAXPATH + 16];
 static int depth; // of the working directory below /fuzz
 
 // An address that is not ours, or that is ours only for a few bytes.
-static uint bad_pointer(void) {
+static uint
+bad_pointer(void)
+{
   uint end = (uint)sbrk(0), text = (uint)&raw_call;
-  switch (below(16)) {
+  switch(below(16)) {
   case 0:
     return 0;
   case 1:
@@ -223,8 +248,10 @@ static uint size;  // of the buffer chosen last
 static int target; // depth after the next chdir, if to the path chosen last
 static uint chosen;
 
-static uint some_size(void) {
-  switch (below(16)) {
+static uint
+some_size(void)
+{
+  switch(below(16)) {
   case 0:
     return 0;
   case 1:
@@ -237,19 +264,25 @@ static uint some_size(void) {
   return 1 + below(600);
 }
 
-static uint buffer(void) {
+static uint
+buffer(void)
+{
   size = some_size();
   return (uint)arena + below(ARENA - size);
 }
 
-static char *append(char *to, const char *s) {
-  while (*s)
+static char *
+append(char *to, const char *s)
+{
+  while(*s)
     *to++ = *s++;
   *to = 0;
   return to;
 }
 
-static const char *name(void) {
+static const char *
+name(void)
+{
   static const char *const list[] = {"f0",
                                      "f0",
                                      "f1",
@@ -277,14 +310,16 @@ static const char *name(void) {
 }
 
 // A path of hostile shape, still within /fuzz.
-static uint bad_path(char *p) {
-  switch (below(5)) {
+static uint
+bad_path(char *p)
+{
+  switch(below(5)) {
   case 0:
     return (uint)p; // empty
   case 1: {         // around the limit, some components there, some not
     uint len = MAXPATH - 3 + below(6);
     append(p, ROOT);
-    for (uint i = 5; i < len; i++)
+    for(uint i = 5; i < len; i++)
       p[i] = i % 2 ? '/' : '.';
     p[len] = 0;
     return (uint)p;
@@ -301,19 +336,21 @@ static uint bad_path(char *p) {
 }
 
 // A path within /fuzz.
-static uint path(int which) {
+static uint
+path(int which)
+{
   char *p = paths[which], *to = p;
   *p = 0;
-  if (one_in(16))
+  if(one_in(16))
     return bad_path(p);
-  if (!one_in(4))
+  if(!one_in(4))
     to = append(to, one_in(8) ? "//fuzz///" : "/fuzz/");
-  else if (depth > 0 && one_in(8))
+  else if(depth > 0 && one_in(8))
     to = append(to, "../");
-  for (uint n = below(8) < 6 ? 0 : 1 + below(2); n > 0; n--) {
+  for(uint n = below(8) < 6 ? 0 : 1 + below(2); n > 0; n--) {
     to = append(to, "d0/");
     to[-2] = (char)('0' + below(4));
-    if (one_in(16))
+    if(one_in(16))
       to = append(to, "d1/../");
   }
   append(to, name());
@@ -321,16 +358,20 @@ static uint path(int which) {
 }
 
 // Where chdir may go: never above /fuzz, however directories come and go.
-static uint workdir(void) {
+static uint
+workdir(void)
+{
   static const char *const dirs[] = {"/fuzz", "/fuzz/d0", "/fuzz/d1", "d0",
-                                     "d1",    "d2",       "",         "."};
+                                     "d1", "d2", "", "."};
   uint i = below(NELEM(dirs) + 1);
-  if (i == NELEM(dirs) && depth > 0) {
+  if(i == NELEM(dirs) && depth > 0) {
     target = depth - 1;
     return chosen = (uint) "..";
   }
   i %= NELEM(dirs);
-  target = i == 0 ? 0 : i < 3 ? 1 : i < 6 && depth < 2 ? depth + 1 : depth;
+  target = i == 0 ? 0 : i < 3              ? 1
+                      : i < 6 && depth < 2 ? depth + 1
+                                           : depth;
   return chosen = (uint)dirs[i];
 }
 
@@ -338,13 +379,15 @@ static struct sockaddr_in addr;
 static int addr_len;
 static struct pollfd set[NPOLL + 1];
 
-static uint address(void) {
-  static const uint where[] = {LOOPBACK,   LOOPBACK,   LOOPBACK,   0,
+static uint
+address(void)
+{
+  static const uint where[] = {LOOPBACK, LOOPBACK, LOOPBACK, 0,
                                0x0f02000a, 0x0202000a, 0xffffffff, 0x010000e0};
   addr = (struct sockaddr_in){.sin_family = AF_INET,
                               .sin_port = htons((ushort)(PORT + below(4)))};
   addr.sin_addr.s_addr = where[below(NELEM(where))];
-  switch (below(16)) {
+  switch(below(16)) {
   case 0:
     addr.sin_port = htons(80);
     break;
@@ -361,15 +404,19 @@ static uint address(void) {
   return (uint)&addr;
 }
 
-static uint pollset(void) {
-  for (uint i = 0; i < NPOLL; i++)
+static uint
+pollset(void)
+{
+  for(uint i = 0; i < NPOLL; i++)
     set[i] =
-        (struct pollfd){.fd = (int)(one_in(8) ? bad_number() : some_fd(K_ANY)),
-                        .events = (short)rnd()};
+      (struct pollfd){.fd = (int)(one_in(8) ? bad_number() : some_fd(K_ANY)),
+                      .events = (short)rnd()};
   return (uint)set;
 }
 
-static uint flags(void) {
+static uint
+flags(void)
+{
   static const ushort modes[] = {O_RDONLY,
                                  O_RDWR,
                                  O_RDWR | O_CREATE,
@@ -379,7 +426,9 @@ static uint flags(void) {
   return modes[below(NELEM(modes))] | O_NONBLOCK;
 }
 
-static uint growth(void) {
+static uint
+growth(void)
+{
   static const int sizes[] = {0,
                               0,
                               1,
@@ -397,8 +446,10 @@ static uint growth(void) {
   return (uint)sizes[below(NELEM(sizes) - (one_in(8) ? 0 : 2))];
 }
 
-static uint argument(char what) {
-  switch (what) {
+static uint
+argument(char what)
+{
+  switch(what) {
   case 'f':
     return some_fd(K_ANY);
   case 'F':
@@ -463,26 +514,46 @@ static const struct spec {
   uchar nr, weight;
   char args[5];
 } specs[] = {
-    {SYS_read, 60, "Fbn"},       {SYS_read, 15, "fbn"},
-    {SYS_write, 60, "Fbn"},      {SYS_write, 15, "fbn"},
-    {SYS_open, 60, "po"},        {SYS_close, 45, "f"},
-    {SYS_dup, 20, "f"},          {SYS_pipe, 14, "b"},
-    {SYS_fstat, 20, "fb"},       {SYS_poll, 14, "v90"},
-    {SYS_poll, 2, "v13"},        {SYS_fcntl, 16, "f3x"},
-    {SYS_fcntl, 8, "Fxx"},       {SYS_socket, 22, "2N0"},
-    {SYS_bind, 22, "saL"},       {SYS_listen, 18, "S9"},
-    {SYS_connect, 20, "saL"},    {SYS_accept, 25, "lAP"},
-    {SYS_send, 25, "cbnm"},      {SYS_recv, 25, "cbnm"},
-    {SYS_shutdown, 6, "c3"},     {SYS_getsockname, 8, "SAP"},
-    {SYS_getpeername, 8, "cAP"}, {SYS_unlink, 40, "p"},
-    {SYS_link, 25, "pq"},        {SYS_mkdir, 22, "p"},
-    {SYS_mknod, 8, "p99"},       {SYS_chdir, 16, "w"},
-    {SYS_sbrk, 12, "g"},         {SYS_getpid, 2, ""},
-    {SYS_uptime, 2, ""},         {SYS_nsclock, 6, "b"},
-    {SYS_psinfo, 6, "b9"},       {SYS_kdebug, 4, "4b"},
-    {SYS_ttyctl, 4, "T33"},      {SYS_ttyctl, 2, "T4x"},
-    {SYS_wait, 3, ""},           {SYS_waitpid, 6, "xb1"},
-    {SYS_kill, 4, "x"},          {SYS_sleep, 1, "3"},
+  {SYS_read, 60, "Fbn"},
+  {SYS_read, 15, "fbn"},
+  {SYS_write, 60, "Fbn"},
+  {SYS_write, 15, "fbn"},
+  {SYS_open, 60, "po"},
+  {SYS_close, 45, "f"},
+  {SYS_dup, 20, "f"},
+  {SYS_pipe, 14, "b"},
+  {SYS_fstat, 20, "fb"},
+  {SYS_poll, 14, "v90"},
+  {SYS_poll, 2, "v13"},
+  {SYS_fcntl, 16, "f3x"},
+  {SYS_fcntl, 8, "Fxx"},
+  {SYS_socket, 22, "2N0"},
+  {SYS_bind, 22, "saL"},
+  {SYS_listen, 18, "S9"},
+  {SYS_connect, 20, "saL"},
+  {SYS_accept, 25, "lAP"},
+  {SYS_send, 25, "cbnm"},
+  {SYS_recv, 25, "cbnm"},
+  {SYS_shutdown, 6, "c3"},
+  {SYS_getsockname, 8, "SAP"},
+  {SYS_getpeername, 8, "cAP"},
+  {SYS_unlink, 40, "p"},
+  {SYS_link, 25, "pq"},
+  {SYS_mkdir, 22, "p"},
+  {SYS_mknod, 8, "p99"},
+  {SYS_chdir, 16, "w"},
+  {SYS_sbrk, 12, "g"},
+  {SYS_getpid, 2, ""},
+  {SYS_uptime, 2, ""},
+  {SYS_nsclock, 6, "b"},
+  {SYS_psinfo, 6, "b9"},
+  {SYS_kdebug, 4, "4b"},
+  {SYS_ttyctl, 4, "T33"},
+  {SYS_ttyctl, 2, "T4x"},
+  {SYS_wait, 3, ""},
+  {SYS_waitpid, 6, "xb1"},
+  {SYS_kill, 4, "x"},
+  {SYS_sleep, 1, "3"},
 };
 
 // ---- what must not be done
@@ -490,33 +561,39 @@ static const struct spec {
 
 static int kids[NKID];
 
-static int my_kid(uint pid) {
-  for (int i = 0; i < NKID; i++)
-    if (kids[i] && kids[i] == (int)pid)
+static int
+my_kid(uint pid)
+{
+  for(int i = 0; i < NKID; i++)
+    if(kids[i] && kids[i] == (int)pid)
       return 1;
   return 0;
 }
 
-static int takes_path(uint nr) {
+static int
+takes_path(uint nr)
+{
   return nr == SYS_open || nr == SYS_mknod || nr == SYS_unlink ||
          nr == SYS_link || nr == SYS_mkdir || nr == SYS_chdir || nr == SYS_exec;
 }
 
 // Make a call harmless to others.  0: not to be made at all.
-static int tame(uint nr, uint *a) {
-  if (a[0] == (uint)report_fd || a[0] == (uint)each)
+static int
+tame(uint nr, uint *a)
+{
+  if(a[0] == (uint)report_fd || a[0] == (uint)each)
     a[0] = 0xffffffff;
-  for (int i = 0; i < 2; i++)
-    if (takes_path(nr) && a[i] - (uint)arena < sizeof(arena))
+  for(int i = 0; i < 2; i++)
+    if(takes_path(nr) && a[i] - (uint)arena < sizeof(arena))
       a[i] = path(i);
-  switch (nr) {
+  switch(nr) {
   case SYS_fork:
   case SYS_exit:
   case SYS_exits:
   case SYS_poweroff:
     return 0;
   case SYS_chdir:
-    if (a[0] != chosen)
+    if(a[0] != chosen)
       target = 0; // the least it can be
     return 1;
   case SYS_kill: // nobody has a pid as large
@@ -526,7 +603,7 @@ static int tame(uint nr, uint *a) {
   case SYS_poll:
     return a[2] <= 20 || (a[2] = below(20), 1);
   case SYS_write: // a point at a time
-    if (a[0] < NOFILE && kind[a[0]] & K_CONS && a[2] > 1 && (int)a[2] > 0)
+    if(a[0] < NOFILE && kind[a[0]] & K_CONS && a[2] > 1 && (int)a[2] > 0)
       a[1] = (uint) ".", a[2] = 1;
     return 1;
   case SYS_open: // never waiting
@@ -551,39 +628,49 @@ static int tame(uint nr, uint *a) {
 // ---- what follows from a result
 // -----------------------------------------------------------------
 
-static void no_wait(int fd) {
+static void
+no_wait(int fd)
+{
   call(SYS_fcntl, (uint)fd, F_SETFL, O_NONBLOCK, 0);
 }
 
-static void opened(int fd) {
+static void
+opened(int fd)
+{
   struct stat st = {0};
   fstat(fd, &st);
   got_fd(fd, st.type == T_DIR ? K_DIR : K_FILE);
 }
 
-static void piped(uint at) {
+static void
+piped(uint at)
+{
   int fd[2];
   memmove(fd, (void *)at, sizeof(fd));
-  for (int i = 0; i < 2; i++) {
+  for(int i = 0; i < 2; i++) {
     got_fd(fd[i], K_PIPE);
     no_wait(fd[i]);
   }
 }
 
-static void forget_kid(int pid) {
-  for (int i = 0; i < NKID; i++)
-    if (kids[i] == pid)
+static void
+forget_kid(int pid)
+{
+  for(int i = 0; i < NKID; i++)
+    if(kids[i] == pid)
       kids[i] = 0;
 }
 
 // Keep the books: call nr with arguments a returned r.
-static void note(uint nr, const uint *a, int r) {
+static void
+note(uint nr, const uint *a, int r)
+{
   uint fd = a[0];
-  if (nr == SYS_connect && r == -EINPROGRESS && fd < NOFILE)
+  if(nr == SYS_connect && r == -EINPROGRESS && fd < NOFILE)
     kind[fd] = K_CONN;
-  if (r < 0)
+  if(r < 0)
     return;
-  switch (nr) {
+  switch(nr) {
   case SYS_open:
     opened(r);
     break;
@@ -615,7 +702,7 @@ static void note(uint nr, const uint *a, int r) {
     forget_kid(r);
     break;
   case SYS_sbrk:
-    if ((int)fd >= 0x10000) // too much to be copied by each fork
+    if((int)fd >= 0x10000) // too much to be copied by each fork
       call(nr, -fd, 0, 0, 0);
     break;
   }
@@ -626,39 +713,43 @@ static void note(uint nr, const uint *a, int r) {
 
 static void act(void);
 
-static void try(uint nr, uint *a, uint esp, uint eflags) {
-  if (!tame(nr, a))
+static void
+try(uint nr, uint *a, uint esp, uint eflags)
+{
+  if(!tame(nr, a))
     return;
-  if (each)
+  if(each)
     printf(each, "  %d(%x %x %x %x)", nr, a[0], a[1], a[2], a[3]);
   int r;
-  if (esp) {
+  if(esp) {
     memmove((void *)(esp + 4), a, 16);
     r = raw_call(nr, esp, eflags);
   } else
     r = call(nr, a[0], a[1], a[2], a[3]);
-  if (each)
+  if(each)
     printf(each, " = %d\n", r);
   note(nr, a, r);
 }
 
 // One call of the table.  Now and then an argument is hostile, the stack lies
 // in an odd place, or flags are set that a kernel must not inherit.
-static void act_call(void) {
+static void
+act_call(void)
+{
   static const uint odd_flags[] = {0, 0x400, 0x40000, 0x4000,
                                    0x8d5}; // DF, AC, NT
   static uint total;
-  if (total == 0)
-    for (uint i = 0; i < NELEM(specs); i++)
+  if(total == 0)
+    for(uint i = 0; i < NELEM(specs); i++)
       total += specs[i].weight;
   uint pick = below(total), i = 0;
-  while (pick >= specs[i].weight)
+  while(pick >= specs[i].weight)
     pick -= specs[i++].weight;
   const struct spec *s = &specs[i];
   uint a[4] = {0};
-  for (int k = 0; k < 4 && s->args[k]; k++) {
+  for(int k = 0; k < 4 && s->args[k]; k++) {
     a[k] = argument(s->args[k]);
-    if (one_in(16))
+    if(one_in(16))
       a[k] = s->args[k] == 'n' || one_in(2) ? bad_number() : bad_pointer();
   }
   int odd = one_in(32);
@@ -667,10 +758,12 @@ static void act_call(void) {
 }
 
 // Any call with anything.
-static void act_anything(void) {
+static void
+act_anything(void)
+{
   uint a[4];
-  for (int k = 0; k < 4; k++)
-    switch (below(4)) {
+  for(int k = 0; k < 4; k++)
+    switch(below(4)) {
     case 0:
       a[k] = bad_pointer();
       break;
@@ -688,27 +781,33 @@ static void act_anything(void) {
 }
 
 // Arguments that cannot be read at all, or only the first of them.
-static void act_esp(void) {
+static void
+act_esp(void)
+{
   uint end = (uint)sbrk(0), nr = below(NCALL);
-  uint at[] = {0,          KERNBASE - 4, KERNBASE,         KERNBASE + EXTMEM,
-               0xfffffffc, 0xfffffff0,   KSTACKS + 0x3000, DEVSPACE,
-               end,        end - 4,      end - 7};
-  if (nr == SYS_fork || nr == SYS_exit)
+  uint at[] = {0, KERNBASE - 4, KERNBASE, KERNBASE + EXTMEM,
+               0xfffffffc, 0xfffffff0, KSTACKS + 0x3000, DEVSPACE,
+               end, end - 4, end - 7};
+  if(nr == SYS_fork || nr == SYS_exit)
     return;
   raw_call(nr, at[below(NELEM(at))], 0);
 }
 
 // Wait for a child that is known to end.
-static void reap(int pid) {
+static void
+reap(int pid)
+{
   int status;
-  if (pid > 0)
+  if(pid > 0)
     call(SYS_waitpid, (uint)pid, (uint)&status, 0, 0);
 }
 
 // fork, of which both sides know what they may do.
-static int child(void) {
+static int
+child(void)
+{
   int pid = call(SYS_fork, 0, 0, 0, 0);
-  if (pid == 0) {
+  if(pid == 0) {
     memset(kids, 0, sizeof(kids));
     close(report_fd);
     report_fd = -1;
@@ -717,38 +816,42 @@ static int child(void) {
 }
 
 // A child that makes some calls beside us, with the same open files.
-static void act_fork(void) {
+static void
+act_fork(void)
+{
   int k = 0;
-  while (k < NKID && kids[k])
+  while(k < NKID && kids[k])
     k++;
-  if (k == NKID || report_fd < 0) // a child's child makes none
+  if(k == NKID || report_fd < 0) // a child's child makes none
     return;
   int pid = child();
-  if (pid == 0) {
-    for (uint n = below(24); n > 0; n--)
+  if(pid == 0) {
+    for(uint n = below(24); n > 0; n--)
       act();
-    for (int i = 0; i < NKID; i++)
+    for(int i = 0; i < NKID; i++)
       reap(kids[i]);
-    if (one_in(2))
+    if(one_in(2))
       exit();
     exits((int)rnd());
   }
-  if (pid < 0)
+  if(pid < 0)
     return;
   kids[k] = pid;
-  if (one_in(2)) {
+  if(one_in(2)) {
     reap(pid);
     forget_kid(pid);
   }
 }
 
 // What a child does that waits for what never comes.
-static void wait_for_ever(void) {
+static void
+wait_for_ever(void)
+{
   int p[2], fd = -1;
-  for (int i = 0; i < NOFILE; i++)
+  for(int i = 0; i < NOFILE; i++)
     close(i);
   struct pollfd none = {.fd = -1};
-  switch (below(8)) {
+  switch(below(8)) {
   case 0:
     pipe(p);
     read(p[0], arena, 1);
@@ -778,10 +881,10 @@ static void wait_for_ever(void) {
   case 6:
     open("/dev/nettrace", O_RDONLY);
     write(0, "disable *\nfrom now", 18);
-    for (;;)
+    for(;;)
       read(0, arena, ARENA);
   case 7:
-    if (fork() == 0) {
+    if(fork() == 0) {
       sleep(2);
       exit();
     }
@@ -791,29 +894,33 @@ static void wait_for_ever(void) {
 }
 
 // Kill a child in whatever it is about: at once, after a moment, or asleep.
-static void act_kill(void) {
-  if (report_fd < 0) // whose own end would leave it behind
+static void
+act_kill(void)
+{
+  if(report_fd < 0) // whose own end would leave it behind
     return;
   int pid = child();
-  if (pid == 0) {
-    if (one_in(3))
-      for (;;)
+  if(pid == 0) {
+    if(one_in(3))
+      for(;;)
         act();
     wait_for_ever();
   }
-  if (pid < 0)
+  if(pid < 0)
     return;
-  if (one_in(3))
+  if(one_in(3))
     sleep(1);
   else
-    for (uint n = below(300); n > 0; n--)
+    for(uint n = below(300); n > 0; n--)
       getpid();
   call(SYS_kill, (uint)pid, 0, 0, 0);
   reap(pid);
 }
 
 // A program of a few bytes that calls exit, and what an attacker makes of it.
-static uint bad_program(void) {
+static uint
+bad_program(void)
+{
   static uchar code[] = {0xb8, 2, 0, 0, 0, 0xcd, 64};
   uint *w = (uint *)arena, len = 84 + sizeof(code);
   static const uchar head[] = {0x7f, 'E', 'L', 'F', 1, 1, 1};
@@ -830,7 +937,7 @@ static uint bad_program(void) {
   w[17] = w[18] = len;
   w[19] = 5 + 2 * below(2);
   memmove(arena + 84, code, sizeof(code));
-  for (uint n = below(4); n > 0; n--) {
+  for(uint n = below(4); n > 0; n--) {
     uint i = 4 + below(17);
     w[i] = one_in(3)   ? bad_number()
            : one_in(2) ? w[i] ^ 1 << below(32)
@@ -839,29 +946,33 @@ static uint bad_program(void) {
   return one_in(4) ? below(len) : len;
 }
 
-static void exec_something(void) {
+static void
+exec_something(void)
+{
   static char x[] = "/fuzz/x0", echo[] = "/echo", dir[] = "/", h[] = "-h";
   char *const what[] = {
-      x, x, x, self, echo, dir, (char *)path(0), (char *)bad_pointer()};
+    x, x, x, self, echo, dir, (char *)path(0), (char *)bad_pointer()};
   char **argv = (char **)(arena + ARENA / 2);
   uint n = one_in(4) ? below(40) : below(5);
-  for (uint i = 0; i < n; i++)
+  for(uint i = 0; i < n; i++)
     argv[i] = one_in(4) ? (char *)bad_pointer() : (char *)path(i % 2);
   argv[n] = 0;
-  if (one_in(8)) { // strings around the limit
+  if(one_in(8)) { // strings around the limit
     argv[0] = arena, argv[1] = 0;
     memset(arena, 'a', 4096);
     arena[4064 + below(32)] = 0;
   }
   char *prog = what[below(NELEM(what))];
-  if (prog == self)
+  if(prog == self)
     argv[1] = h, argv[2] = 0;
   exec(prog, one_in(8) ? (char **)bad_pointer() : argv);
 }
 
-static void act_exec(void) {
+static void
+act_exec(void)
+{
   int pid = child();
-  if (pid == 0) {
+  if(pid == 0) {
     uint len = bad_program();
     int fd = open("/fuzz/x0", O_WRONLY | O_CREATE | O_TRUNC);
     write(fd, arena, (int)len);
@@ -870,14 +981,16 @@ static void act_exec(void) {
     exits(99);
   }
   int status = 0;
-  if (pid > 0 && waitpid(pid, &status, 0) == pid) {
+  if(pid > 0 && waitpid(pid, &status, 0) == pid) {
     now.err[SYS_exec] += status == 99;
     now.ok[SYS_exec] += status != 99;
   }
 }
 
 // Both ends of a connection to ourselves.
-static void act_connect(void) {
+static void
+act_connect(void)
+{
   uint l = (uint)call(SYS_socket, AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0, 0);
   uint c = (uint)call(SYS_socket, AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0, 0);
   got_fd((int)l, K_SOCK);
@@ -885,39 +998,41 @@ static void act_connect(void) {
   addr = (struct sockaddr_in){.sin_family = AF_INET,
                               .sin_port = htons((ushort)(PORT + below(4))),
                               .sin_addr = {LOOPBACK}};
-  if (call(SYS_bind, l, (uint)&addr, sizeof(addr), 0) == 0 &&
-      call(SYS_listen, l, below(5), 0, 0) == 0)
+  if(call(SYS_bind, l, (uint)&addr, sizeof(addr), 0) == 0 &&
+     call(SYS_listen, l, below(5), 0, 0) == 0)
     got_fd((int)l, K_LISTEN);
   int r = call(SYS_connect, c, (uint)&addr, sizeof(addr), 0);
-  if (r == 0 || r == -EINPROGRESS)
+  if(r == 0 || r == -EINPROGRESS)
     got_fd((int)c, K_CONN);
-  if (one_in(2)) { // let it come about
+  if(one_in(2)) { // let it come about
     set[0] = (struct pollfd){.fd = (int)l, .events = POLLIN};
     call(SYS_poll, (uint)set, 1, 20, 0);
     int a = call(SYS_accept, l, 0, 0, 0);
     got_fd(a, K_CONN);
-    if (a >= 0)
+    if(a >= 0)
       no_wait(a);
   }
 }
 
 // Devices, directories, the console.
-static void act_device(void) {
+static void
+act_device(void)
+{
   static const struct {
     const char *path;
     ushort flags, kind;
   } list[] = {
-      {"/dev/null", O_RDWR, K_MEM},
-      {"/dev/zero", O_RDWR, K_MEM},
-      {"/dev/random", O_RDONLY, K_MEM},
-      {"/dev/nettrace", O_RDWR, K_TRACE},
-      {"/dev/nettrace", O_RDONLY, K_TRACE},
-      {"/dev/nettrace.stat", O_RDONLY, K_STAT},
-      {"/console", O_RDWR, K_CONS},
-      {"/dev/console", O_RDONLY, K_CONS},
-      {"/", O_RDONLY, K_DIR},
-      {ROOT, O_RDONLY, K_DIR},
-      {"/README", O_RDONLY, K_FILE},
+    {"/dev/null", O_RDWR, K_MEM},
+    {"/dev/zero", O_RDWR, K_MEM},
+    {"/dev/random", O_RDONLY, K_MEM},
+    {"/dev/nettrace", O_RDWR, K_TRACE},
+    {"/dev/nettrace", O_RDONLY, K_TRACE},
+    {"/dev/nettrace.stat", O_RDONLY, K_STAT},
+    {"/console", O_RDWR, K_CONS},
+    {"/dev/console", O_RDONLY, K_CONS},
+    {"/", O_RDONLY, K_DIR},
+    {ROOT, O_RDONLY, K_DIR},
+    {"/README", O_RDONLY, K_FILE},
   };
   uint i = below(NELEM(list));
   got_fd(call(SYS_open, (uint)list[i].path, list[i].flags | O_NONBLOCK, 0, 0),
@@ -926,30 +1041,32 @@ static void act_device(void) {
 
 // Command lines for a reader of the trace: well formed, or wrong in some way.
 // None that concerns anybody else: no base, and stop only with an argument.
-static void act_control(void) {
+static void
+act_control(void)
+{
   static const char *const words[] = {
-      "enable", "disable", "from",  "timeout", "sync", "snap",    "mark",
-      "stop ",  "start",   "base ", "#",       "",     "nonsense"};
+    "enable", "disable", "from", "timeout", "sync", "snap", "mark",
+    "stop ", "start", "base ", "#", "", "nonsense"};
   static const char *const args[] = {
-      "",           " *",       " tcp_*",    " tcp_state,e1000_*",
-      " ,",         " now",     " oldest",   " -10",
-      " -99999999", " 0",       " 5",        " 4294967296",
-      " x",         "  ",       " \xff\x01", "\n",
-      " +",         " +nothing"};
+    "", " *", " tcp_*", " tcp_state,e1000_*",
+    " ,", " now", " oldest", " -10",
+    " -99999999", " 0", " 5", " 4294967296",
+    " x", "  ", " \xff\x01", "\n",
+    " +", " +nothing"};
   static char text[1200];
   char *to = text;
   uint fd = some_fd(K_TRACE);
-  if (fd >= NOFILE || kind[fd] != K_TRACE)
+  if(fd >= NOFILE || kind[fd] != K_TRACE)
     return;
-  for (uint n = 1 + below(4); n > 0; n--) {
+  for(uint n = 1 + below(4); n > 0; n--) {
     to = append(to, words[below(NELEM(words))]);
-    if (to[-1] == ' ' && to > text)
+    if(to[-1] == ' ' && to > text)
       to = append(to, " nothing");
     else
       to = append(to, args[below(NELEM(args))]);
     to = append(to, one_in(8) ? "" : "\n");
   }
-  if (one_in(8)) {
+  if(one_in(8)) {
     memset(to, 'm', 600);
     to += 600;
   }
@@ -957,35 +1074,41 @@ static void act_control(void) {
 }
 
 // As many as there can be of something.
-static void act_storm(void) {
+static void
+act_storm(void)
+{
   uint fd = some_fd(K_ANY);
-  switch (below(3)) {
+  switch(below(3)) {
   case 0: // descriptors
-    for (int r = 0; r >= 0 && fd < NOFILE;) {
+    for(int r = 0; r >= 0 && fd < NOFILE;) {
       r = call(SYS_dup, fd, 0, 0, 0);
       got_fd(r, kind[fd]);
     }
     break;
   case 1: // names
-    for (uint n = 20 + below(60); n > 0; n--) {
+    for(uint n = 20 + below(60); n > 0; n--) {
       uint a[4] = {path(0), path(1)};
-      try(one_in(3) ? SYS_mkdir : one_in(2) ? SYS_unlink : SYS_link, a, 0, 0);
+      try(one_in(3) ? SYS_mkdir : one_in(2) ? SYS_unlink
+                                            : SYS_link,
+          a, 0, 0);
     }
     break;
   case 2: // bytes
     fd = some_fd(K_FILE | K_CONN);
-    for (int n = 0; n < 5 && fd < NOFILE && !(kind[fd] & K_CONS); n++)
+    for(int n = 0; n < 5 && fd < NOFILE && !(kind[fd] & K_CONS); n++)
       call(SYS_write, fd, (uint)arena, 20000, 0);
     break;
   }
 }
 
 // What the CPU refuses: the child that does it dies, nobody else.
-static void act_fault(void) {
+static void
+act_fault(void)
+{
   int pid = child();
-  if (pid == 0) {
+  if(pid == 0) {
     uint at = bad_pointer();
-    switch (below(8)) {
+    switch(below(8)) {
     case 0:
       *(volatile uint *)at = 0;
       break;
@@ -999,7 +1122,8 @@ static void act_fault(void) {
       asm volatile("hlt");
       break;
     case 4:
-      asm volatile("inb $0x64, %%al" ::: "eax");
+      asm volatile("inb $0x64, %%al" ::
+                     : "eax");
       break;
     case 5:
       asm volatile("int $32");
@@ -1016,23 +1140,33 @@ static void act_fault(void) {
   reap(pid);
 }
 
-static void act(void) {
+static void
+act(void)
+{
   static const struct {
     ushort weight;
     void (*fn)(void);
   } acts[] = {
-      {2600, act_call}, {250, act_anything}, {70, act_esp},  {24, act_connect},
-      {36, act_device}, {20, act_control},   {20, act_fork}, {6, act_kill},
-      {6, act_exec},    {8, act_storm},      {1, act_fault},
+    {2600, act_call},
+    {250, act_anything},
+    {70, act_esp},
+    {24, act_connect},
+    {36, act_device},
+    {20, act_control},
+    {20, act_fork},
+    {6, act_kill},
+    {6, act_exec},
+    {8, act_storm},
+    {1, act_fault},
   };
   static uint total;
-  if (total == 0)
-    for (uint i = 0; i < NELEM(acts); i++)
+  if(total == 0)
+    for(uint i = 0; i < NELEM(acts); i++)
       total += acts[i].weight;
   uint pick = below(total), i = 0;
-  while (pick >= acts[i].weight)
+  while(pick >= acts[i].weight)
     pick -= acts[i++].weight;
-  while (count_fds() > 44) { // keep room for new ones
+  while(count_fds() > 44) { // keep room for new ones
     uint fd = some_fd(K_ANY);
     call(SYS_close, fd, 0, 0, 0);
     kind[fd] = 0;
@@ -1043,35 +1177,39 @@ static void act(void) {
 // ---- a batch: what a child does
 // -----------------------------------------------------------------
 
-static void report(uint n) {
+static void
+report(uint n)
+{
   now.done = (ushort)n;
   write(report_fd, &now, sizeof(now));
   memset(&now, 0, sizeof(now));
 }
 
-static void batch(uint first, uint n) {
-  for (int fd = 0; fd < NOFILE; fd++)
-    if (fd != report_fd && fd != each)
+static void
+batch(uint first, uint n)
+{
+  for(int fd = 0; fd < NOFILE; fd++)
+    if(fd != report_fd && fd != each)
       close(fd);
   chdir(ROOT);
   seed_call(~first);
-  for (uint i = 0; i < ARENA; i += 4)
+  for(uint i = 0; i < ARENA; i += 4)
     *(uint *)(arena + i) = rnd();
   memset(sbrk(4096), 'x', 4096); // a string there has no end
   uint done = 0;
-  for (uint i = 0; i < n; i++) {
+  for(uint i = 0; i < n; i++) {
     seed_call(first + i);
-    if (each)
+    if(each)
       printf(each, "call %d\n", first + i);
-    if (failing && one_in(20))
+    if(failing && one_in(20))
       kdebug(KD_FAILNTH, (void *)(1 + below(60)));
     act();
-    if (++done == REPORT) {
+    if(++done == REPORT) {
       report(done);
       done = 0;
     }
   }
-  for (int i = 0; i < NKID; i++)
+  for(int i = 0; i < NKID; i++)
     reap(kids[i]);
   report(done);
   exits(0);
@@ -1087,27 +1225,31 @@ static struct job {
 } jobs[NJOB];
 static uint made, hung, died;
 
-static u64 clock_ns(void) {
+static u64
+clock_ns(void)
+{
   u64 ns = 0;
   nsclock(&ns);
   return ns;
 }
 
-static void start(struct job *j, uint first, uint n) {
+static void
+start(struct job *j, uint first, uint n)
+{
   int p[2] = {0}, tries = 0;
-  while (pipe(p) < 0 || (j->pid = fork()) <
-                            0) { // calls of other batches may have all there is
-    if (p[0] > 0) {
+  while(pipe(p) < 0 || (j->pid = fork()) <
+                         0) { // calls of other batches may have all there is
+    if(p[0] > 0) {
       close(p[0]);
       close(p[1]);
     }
-    if (++tries == 100) {
+    if(++tries == 100) {
       printf(2, "sysfuzz: no process or pipe for a batch\n");
       exits(1);
     }
     sleep(5);
   }
-  if (j->pid == 0) {
+  if(j->pid == 0) {
     report_fd = p[1];
     batch(first, n);
   }
@@ -1119,39 +1261,43 @@ static void start(struct job *j, uint first, uint n) {
 }
 
 // Kill whoever descends from pid, or is a lost child of a batch.
-static void kill_tree(int pid) {
+static void
+kill_tree(int pid)
+{
   static struct psinfo ps[NPROC];
   int n = psinfo(ps, NPROC), marked[NPROC] = {0};
-  for (int round = 0; round < 4; round++)
-    for (int i = 0; i < n; i++) {
+  for(int round = 0; round < 4; round++)
+    for(int i = 0; i < n; i++) {
       marked[i] |= ps[i].pid == pid ||
                    (ps[i].ppid == 1 && strcmp(ps[i].name, self + 1) == 0 &&
                     ps[i].pid != getpid());
-      for (int k = 0; k < n; k++)
+      for(int k = 0; k < n; k++)
         marked[i] |= marked[k] && ps[i].ppid == ps[k].pid;
     }
-  for (int i = 0; i < n; i++)
-    if (marked[i])
+  for(int i = 0; i < n; i++)
+    if(marked[i])
       kill(ps[i].pid);
 }
 
 // The batch is over: done, hanging, or dead.
-static void finish(struct job *j, int hangs) {
+static void
+finish(struct job *j, int hangs)
+{
   int status = 0, r;
-  if (hangs) {
+  if(hangs) {
     printf(1, "sysfuzz: batch %d: no call for 2 s, killed\n", j->first);
     hung++;
     kill_tree(j->pid);
   }
   u64 limit = clock_ns() + 5 * HANG_NS;
-  while ((r = waitpid(j->pid, &status, hangs ? WNOHANG : 0)) == 0 &&
-         clock_ns() < limit)
+  while((r = waitpid(j->pid, &status, hangs ? WNOHANG : 0)) == 0 &&
+        clock_ns() < limit)
     sleep(1);
-  if (r == 0) {
+  if(r == 0) {
     printf(1, "sysfuzz: batch %d: pid %d does not die\n", j->first, j->pid);
     exits(1);
   }
-  if (!hangs && status != 0) {
+  if(!hangs && status != 0) {
     printf(1, "sysfuzz: batch %d: ended with status %d\n", j->first, status);
     died++;
   }
@@ -1159,44 +1305,48 @@ static void finish(struct job *j, int hangs) {
   j->pid = 0;
 }
 
-static void take_report(struct job *j) {
+static void
+take_report(struct job *j)
+{
   struct report r;
   uint got = 0;
-  for (int n; got < sizeof(r); got += (uint)n)
-    if ((n = read(j->fd, (char *)&r + got, (int)(sizeof(r) - got))) <= 0) {
+  for(int n; got < sizeof(r); got += (uint)n)
+    if((n = read(j->fd, (char *)&r + got, (int)(sizeof(r) - got))) <= 0) {
       finish(j, 0);
       return;
     }
   j->deadline = clock_ns() + HANG_NS;
   made += r.done;
-  for (int i = 0; i < NCALL; i++) {
+  for(int i = 0; i < NCALL; i++) {
     all_ok[i] += r.ok[i];
     all_err[i] += r.err[i];
   }
 }
 
 // Run calls first to end - 1, njob batches at a time.
-static void run(uint first, uint end, int njob) {
-  for (;;) {
+static void
+run(uint first, uint end, int njob)
+{
+  for(;;) {
     struct pollfd p[NJOB];
     int busy = 0;
-    for (struct job *j = jobs; j < jobs + njob; j++) {
-      if (j->pid == 0 && first < end) {
+    for(struct job *j = jobs; j < jobs + njob; j++) {
+      if(j->pid == 0 && first < end) {
         uint n = end - first < BATCH ? end - first : BATCH;
         start(j, first, n);
         first += n;
       }
       p[j - jobs] =
-          (struct pollfd){.fd = j->pid ? j->fd : -1, .events = POLLIN};
+        (struct pollfd){.fd = j->pid ? j->fd : -1, .events = POLLIN};
       busy += j->pid != 0;
     }
-    if (busy == 0)
+    if(busy == 0)
       return;
     poll(p, njob, 100);
-    for (struct job *j = jobs; j < jobs + njob; j++)
-      if (j->pid && p[j - jobs].revents)
+    for(struct job *j = jobs; j < jobs + njob; j++)
+      if(j->pid && p[j - jobs].revents)
         take_report(j);
-      else if (j->pid && clock_ns() > j->deadline)
+      else if(j->pid && clock_ns() > j->deadline)
         finish(j, 1);
   }
 }
@@ -1209,64 +1359,82 @@ static const struct {
   const char *name;
   uint at;
 } counted[] = {
-#define COUNT(field)                                                           \
-  { #field, __builtin_offsetof(struct kcounts, field) }
-    COUNT(pages_free),   COUNT(procs),  COUNT(files),
-    COUNT(pipe_ends),    COUNT(inodes), COUNT(blocks_free),
-    COUNT(dinodes_free), COUNT(socks),  COUNT(pcbs),
-    COUNT(segments),     COUNT(pbufs),  COUNT(rx_bufs),
-    COUNT(heap),
+#define COUNT(field) \
+  { \
+#field, __builtin_offsetof(struct kcounts, field) \
+  }
+  COUNT(pages_free),
+  COUNT(procs),
+  COUNT(files),
+  COUNT(pipe_ends),
+  COUNT(inodes),
+  COUNT(blocks_free),
+  COUNT(dinodes_free),
+  COUNT(socks),
+  COUNT(pcbs),
+  COUNT(segments),
+  COUNT(pbufs),
+  COUNT(rx_bufs),
+  COUNT(heap),
 };
 
-static uint count_of(const struct kcounts *c, uint i) {
+static uint
+count_of(const struct kcounts *c, uint i)
+{
   return *(const uint *)((const char *)c + counted[i].at);
 }
 
 // Wait until all counts are as before.  How many are not, which are printed.
-static int compare(const struct kcounts *before) {
+static int
+compare(const struct kcounts *before)
+{
   struct kcounts c;
   int differ = 0;
   u64 limit = clock_ns() + SETTLE * 1000000000ull;
   do {
     differ = 0;
     kdebug(KD_COUNTS, &c);
-    for (uint i = 0; i < NELEM(counted); i++)
+    for(uint i = 0; i < NELEM(counted); i++)
       differ += count_of(&c, i) != count_of(before, i);
-    if (differ)
+    if(differ)
       sleep(5);
-  } while (differ && clock_ns() < limit);
-  for (uint i = 0; i < NELEM(counted); i++)
-    if (count_of(&c, i) != count_of(before, i))
+  } while(differ && clock_ns() < limit);
+  for(uint i = 0; i < NELEM(counted); i++)
+    if(count_of(&c, i) != count_of(before, i))
       printf(1, "sysfuzz: %s %u, was %u\n", counted[i].name, count_of(&c, i),
              count_of(before, i));
   return differ;
 }
 
 // A sum over the names of the root directory.
-static uint root_sum(void) {
+static uint
+root_sum(void)
+{
   struct dirent de;
   uint sum = 0;
   int fd = open("/", O_RDONLY);
-  while (read(fd, &de, sizeof(de)) == sizeof(de))
-    for (uint i = 0; de.inum && i < sizeof(de); i++)
+  while(read(fd, &de, sizeof(de)) == sizeof(de))
+    for(uint i = 0; de.inum && i < sizeof(de); i++)
       sum = sum * 31 + ((uchar *)&de)[i];
   close(fd);
   return sum;
 }
 
 // Empty the working directory, and those in it.
-static void empty(void) {
+static void
+empty(void)
+{
   struct dirent de;
   char file[DIRSIZ + 1] = {0};
   int fd = open(".", O_RDONLY);
-  while (read(fd, &de, sizeof(de)) == sizeof(de)) {
+  while(read(fd, &de, sizeof(de)) == sizeof(de)) {
     memmove(file, de.name, DIRSIZ);
-    if (de.inum == 0 || strcmp(file, ".") == 0 || strcmp(file, "..") == 0)
+    if(de.inum == 0 || strcmp(file, ".") == 0 || strcmp(file, "..") == 0)
       continue;
-    if (unlink(file) == 0)
+    if(unlink(file) == 0)
       continue;
     close(fd); // not one more open file for each level
-    if (chdir(file) < 0)
+    if(chdir(file) < 0)
       return;
     empty();
     chdir("..");
@@ -1276,8 +1444,10 @@ static void empty(void) {
   close(fd);
 }
 
-static void remove_all(void) {
-  if (chdir(ROOT) == 0)
+static void
+remove_all(void)
+{
+  if(chdir(ROOT) == 0)
     empty();
   chdir("/");
   unlink(ROOT);
@@ -1287,63 +1457,73 @@ static int witness_pid, witness_fd;
 
 // A process that looks at its own memory again and again until our end of the
 // pipe is closed.
-static void witness_start(void) {
+static void
+witness_start(void)
+{
   int p[2];
   pipe(p);
   witness_pid = fork();
-  if (witness_pid != 0) {
+  if(witness_pid != 0) {
     close(p[0]);
     witness_fd = p[1];
     return;
   }
   close(p[1]);
   struct pollfd end = {.fd = p[0], .events = POLLIN};
-  for (uint i = 0; i < ARENA / 4; i++)
+  for(uint i = 0; i < ARENA / 4; i++)
     ((uint *)arena)[i] = i * 2654435761u;
   do
-    for (uint i = 0; i < ARENA / 4; i++)
-      if (((uint *)arena)[i] != i * 2654435761u)
+    for(uint i = 0; i < ARENA / 4; i++)
+      if(((uint *)arena)[i] != i * 2654435761u)
         exits(1);
-  while (poll(&end, 1, 20) == 0);
+  while(poll(&end, 1, 20) == 0);
   exits(0);
 }
 
-static int witness_end(void) {
+static int
+witness_end(void)
+{
   int status = -1;
   close(witness_fd);
   waitpid(witness_pid, &status, 0);
   return status;
 }
 
-static void print_table(void) {
+static void
+print_table(void)
+{
   printf(1, "%-12s %8s %8s\n", "call", "good", "error");
   uint none = 0;
-  for (int i = 0; i < NCALL; i++)
-    if (names[i] == 0)
+  for(int i = 0; i < NCALL; i++)
+    if(names[i] == 0)
       none += all_err[i];
-    else if (all_ok[i] || all_err[i])
+    else if(all_ok[i] || all_err[i])
       printf(1, "%-12s %8u %8u\n", names[i], all_ok[i], all_err[i]);
   printf(1, "%-12s %8u %8u\n", "no such call", 0, none);
 }
 
-static void usage(int fd) {
+static void
+usage(int fd)
+{
   printf(
-      fd,
-      "usage: sysfuzz [-v] [-t] [-j JOBS] [-s FIRST] SEED N\n"
-      "  N random system calls, the same for the same SEED; nothing may break\n"
-      "  -v        how often each call was made, and with which success\n"
-      "  -t        print each call before it is made\n"
-      "  -f        allocations fail now and then (debug kernel)\n"
-      "  -j JOBS   batches at a time, 1 to 4 (default 1)\n"
-      "  -s FIRST  begin with call FIRST, a multiple of 1000\n");
+    fd,
+    "usage: sysfuzz [-v] [-t] [-j JOBS] [-s FIRST] SEED N\n"
+    "  N random system calls, the same for the same SEED; nothing may break\n"
+    "  -v        how often each call was made, and with which success\n"
+    "  -t        print each call before it is made\n"
+    "  -f        allocations fail now and then (debug kernel)\n"
+    "  -j JOBS   batches at a time, 1 to 4 (default 1)\n"
+    "  -s FIRST  begin with call FIRST, a multiple of 1000\n");
 }
 
-static uint number(const char *s) {
+static uint
+number(const char *s)
+{
   uint n = 0;
-  if (s == 0 || *s == 0)
+  if(s == 0 || *s == 0)
     goto bad;
-  for (; *s; s++) {
-    if (*s < '0' || *s > '9' || n > 100000000)
+  for(; *s; s++) {
+    if(*s < '0' || *s > '9' || n > 100000000)
       goto bad;
     n = n * 10 + (uint)(*s - '0');
   }
@@ -1353,12 +1533,14 @@ bad:
   exits(2);
 }
 
-int main(int argc, char *argv[]) {
+int
+main(int argc, char *argv[])
+{
   struct kcounts before;
   uint first = 0;
   int njob = 1, i = 1;
-  for (; i < argc && argv[i][0] == '-'; i++)
-    switch (argv[i][1]) {
+  for(; i < argc && argv[i][0] == '-'; i++)
+    switch(argv[i][1]) {
     case 'v':
       verbose = 1;
       break;
@@ -1381,7 +1563,7 @@ int main(int argc, char *argv[]) {
       usage(2);
       exits(2);
     }
-  if (argc - i != 2 || njob < 1 || njob > NJOB) {
+  if(argc - i != 2 || njob < 1 || njob > NJOB) {
     usage(2);
     exits(2);
   }
@@ -1392,48 +1574,48 @@ int main(int argc, char *argv[]) {
   remove_all(); // of a run that was killed
   int had = mkdir(ROOT);
   remove_all(); // now the root directory is as long as it will be
-  if (had < 0) {
+  if(had < 0) {
     printf(2, "sysfuzz: %s: cannot be made\n", ROOT);
     exits(2);
   }
   kdebug(KD_COUNTS, &before);
   uint sum = root_sum(), crc = 0, crc_now = 0;
   int has_crc =
-      kdebug(KD_CRC, &crc) == 0; // of the kernel's text: the debug kernel's
+    kdebug(KD_CRC, &crc) == 0; // of the kernel's text: the debug kernel's
   int size_was = ttyctl(0, TTY_SIZE, 0), fg = ttyctl(0, TTY_FG, 0);
   ttyctl(0, TTY_FG, fg > 0 ? fg : 0);
   mkdir(ROOT);
   witness_start();
   u64 t0 = clock_ns();
   run(first, first + calls, njob);
-  if (failing)
+  if(failing)
     kdebug(KD_FAILNTH, 0);
   uint ms = (uint)((clock_ns() - t0) >> 20);
   ttyctl(0, TTY_MODE, 0);
   ttyctl(0, TTY_FG, fg > 0 ? fg : 0);
-  if (size_was > 0)
+  if(size_was > 0)
     ttyctl(0, TTY_SIZE, size_was);
   remove_all();
   printf(1,
          "\nsysfuzz: %u calls made in about %u ms, %u batches hung, %u died\n",
          made, ms, hung, died);
-  if (verbose)
+  if(verbose)
     print_table();
   int bad = died;
-  if (witness_end() != 0) {
+  if(witness_end() != 0) {
     printf(1, "sysfuzz: the witness's memory has changed\n");
     bad++;
   }
-  if (root_sum() != sum) {
+  if(root_sum() != sum) {
     printf(1, "sysfuzz: the root directory has changed\n");
     bad++;
   }
-  if (has_crc && (kdebug(KD_CRC, &crc_now) < 0 || crc_now != crc)) {
+  if(has_crc && (kdebug(KD_CRC, &crc_now) < 0 || crc_now != crc)) {
     printf(1, "sysfuzz: the kernel's text has changed\n");
     bad++;
   }
   bad += compare(&before);
-  if (bad == 0)
+  if(bad == 0)
     printf(1, "sysfuzz: %u calls, seed %u: counts back to baseline\n", made,
            seed);
   exits(bad != 0);
