@@ -1,6 +1,9 @@
 # xv6-nettrace.  `make help` lists the verbs, `make demo` and `make test` need
 # nothing but make.  Everything that is built goes under $(B).
 
+# No rules of make's own: one would link a dependency file from an object.
+MAKEFLAGS += -rR
+
 B       ?= build
 # What DEBUG=1 changes is the kernel alone: its objects and kernel.elf lie here.
 K       = $(if $(DEBUG),$(B)/debug,$(B))
