@@ -13,7 +13,8 @@
 #include "uapi/fcntl.h"
 #include "uapi/net.h"
 
-#define PIPESIZE 512 // a power of two: the counts below wrap
+#define PIPESIZE  512 // a power of two: the counts below wrap
+#define PIPEWHOLE 256 // a write of up to so many bytes goes in whole: lines of two writers do not mix
 
 // One per pipe, a page from kalloc; freed when both ends are closed.
 struct pipe {
@@ -95,6 +96,13 @@ put(struct pipe *p, const char *src, int n)
   return i;
 }
 
+// Must a write of n bytes wait, though a part of it may fit?  Caller holds p->lock.
+static int
+must_wait(struct pipe *p, const struct file *f, int n)
+{
+  return !(f->flags & O_NONBLOCK) && n <= PIPEWHOLE && PIPESIZE - (p->nwrite - p->nread) < (u32)n;
+}
+
 // At least one byte, 0 when the pipe is empty and no writer is left; -EAGAIN
 // instead of waiting with O_NONBLOCK, -1 if killed.
 int
@@ -132,7 +140,7 @@ pipewrite(struct file *f, const char *src, int n)
       release(&p->lock);
       return -1;
     }
-    int m = put(p, src + done, n - done);
+    int m = must_wait(p, f, n) ? 0 : put(p, src + done, n - done);
     done += m;
     wakeup(&p->nread);
     if(done == n || (f->flags & O_NONBLOCK))
