@@ -4,6 +4,8 @@
 //   debug stack         bytes of a kernel stack ever used
 //   debug crc           CRC of the kernel's code
 //   debug locks         what the lock checker saw
+//   debug leak          lose a page: which of the books tells, and by how much
+//   debug plain         how many of the above does this kernel do?
 //   debug fail A B      for k from A to B: the k-th allocation fails in a round
 //                       of work here; the books must be even afterwards
 //   debug wire A B      the same while the host does something, between the
@@ -187,6 +189,32 @@ failing(int from, int to, int wire)
   return reached;
 }
 
+static void
+leak(void)
+{
+  struct kcounts before, now;
+  books(&before);
+  kdebug(KD_PLANT, (void *)PLANT_LEAK);
+  books(&now);
+  int i = differs(&before, &now);
+  printf(1, "leak: word %d by %d\n", i, i < 0 ? 0 : ((uint *)&before)[i] - ((uint *)&now)[i]);
+}
+
+static int
+done_here(void)
+{
+  struct klocks l;
+  uint crc;
+  int n = kdebug(KD_CRC, &crc) != -1;
+  n += kdebug(KD_LOCKS, &l) != -1;
+  n += kdebug(KD_FAILNTH, 0) != -1;
+  n += kdebug(KD_PLANT, (void *)PLANT_LEAK) != -1;
+  n += kdebug(0, &l) != -1;
+  n += kdebug(KD_PLANT + 1, &l) != -1;
+  n += kdebug(KD_PLANT, 0) != -1;
+  return n;
+}
+
 static int
 number(int argc, char *argv[], int i)
 {
@@ -208,6 +236,10 @@ main(int argc, char *argv[])
   else if(strcmp(what, "locks") == 0 && kdebug(KD_LOCKS, &l) == 0)
     printf(1, "locks: classes %d orders %d longest_us %d long %d by %s %x\n", l.classes, l.orders, l.longest_us,
            l.long_holds, l.longest, l.longest_pc);
+  else if(strcmp(what, "leak") == 0)
+    leak();
+  else if(strcmp(what, "plain") == 0)
+    printf(1, "plain: %d\n", done_here());
   else if(strcmp(what, "fail") == 0 || strcmp(what, "wire") == 0)
     printf(1, "reached: %d\n", failing(number(argc, argv, 2), number(argc, argv, 3), what[0] == 'w'));
   else
