@@ -445,6 +445,8 @@ witness(int go)
 {
   uchar *mine = (uchar *)malloc(WITNESS), c;
 
+  if(mine == 0)
+    exits(2);
   for(int i = 0; i < WITNESS; i++)
     mine[i] = (uchar)(i * 7 + i / 256);
   read(go, &c, 1); // until the others are done

@@ -159,7 +159,7 @@ processes(void)
   close(p[0]);
   close(p[1]);
   must(kill(first) == 0 && waitpid(first, 0, 0) == first, "one less", first);
-  must((pid = holder(nothing, 0)) > 0, "one more", 0);
+  must(holder(nothing, 0) > 0, "one more", 0);
   end_holding(n);
   must(wait() == -1, "no child left", 0);
   all_works("after a full process table");
@@ -761,6 +761,78 @@ peer(void)
   close(listener);
 }
 
+// ---- a disk that makes no sense -------------------------------------------------------------------
+
+static int worked;
+
+static void
+wild_call(int result)
+{
+  nchecks++;
+  worked += result >= 0;
+}
+
+// All that can be done with a name.
+static void
+wild_name(char *name)
+{
+  static char sub[32];
+  char *argv[] = {name, 0};
+  struct stat st;
+
+  wild_call(stat(name, &st));
+  for(int flags = 0; flags < 4; flags++) {
+    int fd = open(name, flags == 3 ? O_CREATE | O_RDWR : flags);
+    wild_call(fd);
+    for(int i = 0; i < 12; i++)
+      wild_call(read(fd, block, 1 + i * 400));
+    wild_call(write(fd, block, sizeof(block)));
+    wild_call(close(fd));
+  }
+  for(const char *end = "x..fy/w"; *end; end++) { // name/x, name/., name/.. ...
+    strcpy(sub, name);
+    char *p = sub + strlen(sub);
+    *p++ = '/';
+    *p++ = *end;
+    if(*end == '.' && end[1] != '.')
+      *p++ = '.';
+    *p = 0;
+    wild_call(stat(sub, &st));
+    wild_call(link(name, sub));
+    wild_call(mkdir(sub));
+    wild_call(close(open(sub, O_CREATE | O_RDWR)));
+    wild_call(unlink(sub));
+  }
+  wild_call(chdir(name));
+  wild_call(open("..", O_RDONLY));
+  wild_call(chdir("/"));
+  int pid = fork();
+  if(pid == 0)
+    exits(exec(name, argv));
+  wait();
+}
+
+// Twice: what the first round did to the disk meets the second.
+static void
+wild(void)
+{
+  char name[] = "/w00";
+
+  for(int round = 0; round < 2; round++) {
+    for(int i = 0; i < 40; i++) {
+      name[2] = (char)('0' + i / 10);
+      name[3] = (char)('0' + i % 10);
+      wild_name(name);
+      for(int fd = 3; fd < NOFILE; fd++)
+        close(fd);
+      if(round || i % 3 == 0)
+        wild_call(unlink(name));
+    }
+  }
+  printf(1, "%d wild calls, %d worked\n", nchecks, worked);
+  exits(0);
+}
+
 // ---- all at once -------------------------------------------------------------------
 
 // A little of everything, n times, in four processes.
@@ -802,6 +874,7 @@ static const struct {
   {"counts", counts, 1},
   {"again", in_exec, 1},
   {"peer", peer, 1},
+  {"wild", wild, 1},
   {"hundred", hundred, 1},
   {"stress", stress_short, 0},
   {"unkillable", unkillable, 0},
