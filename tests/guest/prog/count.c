@@ -89,11 +89,11 @@ fork_exit_wait(void)
 static void
 fork_exec_exit_wait(void)
 {
-  char *argv[] = {"count", "exit", 0};
+  char name[] = "count", word[] = "exit", *argv[] = {name, word, 0};
   int pid = fork();
   need(pid >= 0, "fork");
   if(pid == 0) {
-    exec("count", argv);
+    exec(name, argv);
     exit();
   }
   wait();
