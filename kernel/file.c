@@ -84,16 +84,17 @@ put_inode(struct inode *ip)
   end_op();
 }
 
-// Give a reference back; the last one closes.
+// Give a reference back; the last one closes.  A file that never got its type is
+// free as soon as the lock is: from there on it is somebody else's.
 void
 fileclose(struct file *f)
 {
   acquire(&ftable.lock);
   if(f->ref < 1)
     panic("file: close of a closed file");
-  int left = --f->ref;
+  int over = --f->ref > 0 || f->type == FD_NONE;
   release(&ftable.lock);
-  if(left > 0)
+  if(over)
     return;
 
   if(f->type == FD_PIPE)
