@@ -18,6 +18,7 @@
 // until that many more are sure to fit.
 
 #include "defs.h"
+#include "debug.h"
 #include "buf.h"
 #include "spinlock.h"
 #include "trace/trace.h"
@@ -143,21 +144,28 @@ log_init(u32 dev, const struct superblock *sb)
   return recover(sb);
 }
 
+// A transaction is waited for like a lock, and has its place in their order:
+// before inodes.  Nobody takes this one; the lock checker is told as if.
+static struct sleeplock transaction = {.name = "transaction"};
+
 // Start a system call that changes the file system.  Sleeps until it fits.
 void
 begin_op(void)
 {
+  slock_wants(&transaction);
   acquire(&log.lock);
   while(log.committing || log.n + (log.calls + 1) * MAXOPBLOCKS > log.max)
     sleep(&log, &log.lock);
   log.calls++;
   release(&log.lock);
+  slock_has(&transaction);
 }
 
 // End it.  The last of a group commits.
 void
 end_op(void)
 {
+  slock_lets_go(&transaction);
   acquire(&log.lock);
   log.calls--;
   if(log.committing)
