@@ -254,6 +254,8 @@ remove_entry(struct inode *dp, u32 off, struct inode *ip)
 
   if(ip->type == 0 || ip->nlink < 1 || (ip->type == T_DIR && !is_empty(ip)))
     return -1;
+  if(ip->type == T_DIR && dp->nlink < 2)
+    return -1; // a bad image: dp would lose its own name's link
   if(writei(dp, (const char *)&de, off, sizeof(de)) != sizeof(de))
     return -1;
   if(ip->type == T_DIR)
