@@ -782,7 +782,7 @@ wild_name(char *name)
 
   wild_call(stat(name, &st));
   for(int flags = 0; flags < 4; flags++) {
-    int fd = open(name, flags == 3 ? O_CREATE | O_RDWR : flags);
+    int fd = open(name, (flags == 3 ? O_CREATE | O_RDWR : flags) | O_NONBLOCK); // it may be the console
     wild_call(fd);
     for(int i = 0; i < 12; i++)
       wild_call(read(fd, block, 1 + i * 400));
