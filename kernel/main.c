@@ -9,6 +9,7 @@
 #include "proc.h"
 #include "trace/trace.h"
 #include "uapi/memlayout.h"
+#include "x86.h"
 
 #define MULTIBOOT  0x2badb002 // what the loader leaves in eax
 #define MB_CMDLINE (1 << 2)
@@ -81,10 +82,13 @@ enter_scheduler(void)
   __builtin_unreachable();
 }
 
+u64 entry_tsc; // when kmain began; tools/bench reads it from outside
+
 void kmain(u32 magic, u32 info);
 void
 kmain(u32 magic, u32 info)
 {
+  entry_tsc = rdtsc();
   cpu_init(&cpus[0], 0);
   uart_init();
   copy_bootinfo(magic, info);
