@@ -192,14 +192,16 @@ demo: setup ## boot, one real HTTP request, the merged timeline (run/latest)
 	@$(BUILD) all
 	@tools/demo $(CPUS)
 
-test: setup-test ## all tests
-	@$(BUILD) all tests $(B)/tests.img
+# Both kernels: tests of the one boot the other too.
+KERNELS = $(BUILD) DEBUG= all $(B)/tests.img $(B)/tests/fscheck && $(BUILD) DEBUG=1 $(B)/debug/kernel.elf
+test: setup-test ## all tests, those that boot the kernel also on the debug kernel
+	@$(KERNELS) && $(BUILD) tests
 	@$(PYTHON) tests/run
 test-host: setup-test ## tests of host tools and of kernel code that runs on the host
 	@$(BUILD) all tests
 	@$(PYTHON) tests/run host
-test-guest: setup-test ## tests that boot the kernel (T=WORD: only those that match)
-	@$(BUILD) all $(B)/tests.img $(B)/tests/fscheck
+test-guest: setup-test ## tests that boot the kernel (T=WORD: only those that match; DEBUG=1)
+	@$(KERNELS)
 	@$(PYTHON) tests/run guest $(T)
 
 qemu: setup ## boot, with a web page on a port of this machine; Ctrl-] leaves
@@ -220,7 +222,7 @@ plant: setup-test ## plant known faults, see that the tests find them (P=NAME...
 	@$(MAKE) --no-print-directory $(LWIPREADY)
 	@$(PYTHON) tests/plant/run $(P)
 bench: setup-test ## measure (never a test): build/bench.json
-	@$(BUILD) all
+	@$(BUILD) DEBUG= all $(B)/tests.img
 	@$(PYTHON) tools/bench/bench
 doctor: ## what this machine has and lacks
 	@tools/setup/doctor
