@@ -607,31 +607,6 @@ big_dir(void)
   }
 }
 
-// A directory holds MAXFILE blocks of entries and refuses one more.
-static void
-full_dir(void)
-{
-  const int room = MAXFILE * BSIZE / sizeof(struct dirent) - 2;
-  char name[4];
-  OK(mkdir("d") == 0 && chdir("d") == 0);
-  fill_file("../bd", 1, 'a');
-  for(int i = 0; i < room; i++) {
-    dir_name(name, i);
-    OK(link("../bd", name) == 0);
-  }
-  OK(link("../bd", "more") == -1 && open("more", O_CREATE) == -1 && mkdir("more") == -1 && mknod("more", 1, 1) == -1);
-  struct stat st;
-  OK(stat(".", &st) == 0 && st.size == MAXFILE * BSIZE && st.nlink == 1);
-  OK(stat("../bd", &st) == 0 && st.nlink == room + 1);
-  dir_name(name, room / 2);
-  OK(unlink(name) == 0 && link("../bd", "more") == 0 && unlink("more") == 0 && link("../bd", name) == 0);
-  for(int i = room; i-- > 0;) {
-    dir_name(name, i);
-    OK(unlink(name) == 0);
-  }
-  OK(chdir("..") == 0 && unlink("d") == 0 && unlink("bd") == 0);
-}
-
 static const struct check checks[] = {
   {"descriptors", descriptors},
   {"open_flags", open_flags},
@@ -660,7 +635,6 @@ static const struct check checks[] = {
   {"link_unlink", link_unlink},
   {"dir_race", dir_race},
   {"big_dir", big_dir},
-  {"full_dir", full_dir},
 };
 
 int

@@ -1,5 +1,5 @@
-// contract_full: a disk without room and one without inodes.  Calls fail, say
-// so, and what is deleted comes back.  For tests/guest/test_contract.py.
+// contract_full: a disk without room, one without inodes, a directory at its
+// largest.  Calls fail, say so, and what is deleted comes back.  For tests/guest/test_contract.py.
 #include "types.h"
 #include "stat.h"
 #include "fcntl.h"
@@ -128,10 +128,45 @@ no_inode_left(void)
   empty(n);
 }
 
+static void
+entry(char *name, int i)
+{
+  name[0] = 'x';
+  name[1] = '0' + i / 64;
+  name[2] = '0' + i % 64;
+  name[3] = 0;
+}
+
+// A directory holds MAXFILE blocks of entries and refuses one more.
+static void
+full_dir(void)
+{
+  const int room = MAXFILE * BSIZE / sizeof(struct dirent) - 2;
+  char name[4];
+  OK(mkdir("d") == 0 && chdir("d") == 0);
+  fill_file("../bd", 1, 'a');
+  for(int i = 0; i < room; i++) {
+    entry(name, i);
+    OK(link("../bd", name) == 0);
+  }
+  OK(link("../bd", "more") == -1 && open("more", O_CREATE) == -1 && mkdir("more") == -1 && mknod("more", 1, 1) == -1);
+  struct stat st;
+  OK(stat(".", &st) == 0 && st.size == MAXFILE * BSIZE && st.nlink == 1);
+  OK(stat("../bd", &st) == 0 && st.nlink == room + 1);
+  entry(name, room / 2);
+  OK(unlink(name) == 0 && link("../bd", "more") == 0 && unlink("more") == 0 && link("../bd", name) == 0);
+  for(int i = room; i-- > 0;) {
+    entry(name, i);
+    OK(unlink(name) == 0);
+  }
+  OK(chdir("..") == 0 && unlink("d") == 0 && unlink("bd") == 0);
+}
+
 static const struct check checks[] = {
   {"no_block_left", no_block_left},
   {"two_fill", two_fill},
   {"no_inode_left", no_inode_left},
+  {"full_dir", full_dir},
 };
 
 int
