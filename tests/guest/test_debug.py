@@ -39,7 +39,7 @@ PANICS = {
     'order': (4, r'lock order: plant one is wanted with plant two held, .*\n(.* first_then_second\+|.*\n)+'
                  r'plant one was held when plant two was taken at:\n(.*\n)+?.* first_then_second\+'),
     'sleep': (5, r'lock order: sleep for plant two with spinlock plant one held, taken in plant\n'),
-    'netlock': (6, r'lock order: sleep for netlock with spinlock plant one held, taken in plant\n(.*\n)+.* net_lock\+'),
+    'netlock': (6, r'lock order: sleep for netlock with spinlock plant one held, taken in plant\n(.*\n)+.* net_(lock|counts)\+'),
     'free': (8, r'kfree: 0x[0-9a-f]+ is free already\n'),
     'write': (9, r'kalloc: free page 0x[0-9a-f]+ was written to at \+0x64: 0x1010102\n'),
     'keep': (10, r'lock order: a system call ends with plant kept held\n'),
