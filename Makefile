@@ -9,9 +9,16 @@ B       ?= build
 K       = $(if $(DEBUG),$(B)/debug,$(B))
 CPUS    ?= 2
 LWIP_DIR ?=
-TOOLPREFIX ?=
+# The first tools that make i386 files: the machine's own, or a cross compiler.
+ifeq ($(origin TOOLPREFIX),undefined)
+TOOLPREFIX := $(shell $(if $(filter command,$(origin CC)),CC='$(CC)') tools/setup/prefix)
+endif
+# Not an empty one: make setup may install what the next make then finds.
+ifneq ($(TOOLPREFIX),)
+export TOOLPREFIX
+endif
 HOSTCC  ?= cc
-export B LWIP_DIR TOOLPREFIX DEBUG USERPROGS_EXTRA
+export B LWIP_DIR DEBUG USERPROGS_EXTRA
 
 # ---- what is built -------------------------------------------------------
 
@@ -177,7 +184,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-14s%s\n", $$1, $$2}'
 	@echo 'Variables: CPUS=1..8  B=DIR  V=1 (show commands)  OPT=-Og  CC=clang  WERROR=1'
 	@echo '           DEBUG=1 (the kernel checks itself)  USERPROGS_EXTRA=DIR (its *.c go on the disk)'
-	@echo '           LWIP_DIR=DIR  TOOLPREFIX=i686-elf-  QEMU=PROGRAM  SLOW=2 (patience of tests)'
+	@echo '           LWIP_DIR=DIR  TOOLPREFIX=i686-linux-gnu-  QEMU=PROGRAM  SLOW=2 (patience of tests)'
 
 setup: ## install what make demo needs (says what first)
 	@tools/setup/install demo
@@ -194,10 +201,10 @@ demo: setup ## boot, one real HTTP request, the merged timeline (run/latest)
 
 # Both kernels: tests of the one boot the other too.
 KERNELS = $(BUILD) DEBUG= all $(B)/tests.img $(B)/tests/fscheck && $(BUILD) DEBUG=1 $(B)/debug/kernel.elf
-test: setup-test ## all tests, those that boot the kernel also on the debug kernel
+test: setup-test setup-lint ## all tests, those that boot the kernel also on the debug kernel
 	@$(KERNELS) && $(BUILD) tests
 	@$(PYTHON) tests/run
-test-host: setup-test ## tests of host tools and of kernel code that runs on the host
+test-host: setup-test setup-lint ## tests of host tools and of kernel code that runs on the host
 	@$(BUILD) all tests
 	@$(PYTHON) tests/run host
 test-guest: setup-test ## tests that boot the kernel (T=WORD: only those that match; DEBUG=1)
