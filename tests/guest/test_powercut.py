@@ -63,9 +63,10 @@ def run_logged(at, start, cpus, append, *args):
     at/disk.log.  Returns what it printed."""
     shutil.copy(start, at / 'disk.img')
     (at / 'disk.log').touch()
+    # QEMU runs in at/run: these names hold no blank, whatever at is called.
     # no-flush: the log has the flushes, the host need not sync its own disk.
-    blockdevs = [f'driver=file,filename={at}/disk.img,node-name=img,cache.no-flush=on',
-                 f'driver=file,filename={at}/disk.log,node-name=log,cache.no-flush=on',
+    blockdevs = ['driver=file,filename=../disk.img,node-name=img,cache.no-flush=on',
+                 'driver=file,filename=../disk.log,node-name=log,cache.no-flush=on',
                  'driver=blklogwrites,node-name=disk,file=img,log=log,'
                  'log-sector-size=512,log-super-update-interval=1']
     words = ' '.join(f'-blockdev {dev}' for dev in blockdevs) + ' -device ide-hd,drive=disk,bus=ide.0,unit=0'
