@@ -159,17 +159,18 @@ lay_out(void)
   return n < width ? n : width;
 }
 
-// Bring the screen up to date.
+// Bring the screen up to date.  What moves sideways is drawn as a whole: who waits
+// for the echo of a key finds it, also among its like.
 static void
 draw(void)
 {
-  int here = columns(pos);
+  int here = columns(pos), old = left;
   if(here - left > width - 2 || here - left < (left > 0))
     left = here > width / 2 ? here - width / 2 : 0;
   int n = lay_out(), first = 0, last = n;
-  while(first < n && first < nshown && want[first] == shown[first])
+  while(left == old && first < n && first < nshown && want[first] == shown[first])
     first++;
-  while(n == nshown && last > first && want[last - 1] == shown[last - 1])
+  while(left == old && n == nshown && last > first && want[last - 1] == shown[last - 1])
     last--;
   if(first < last || n < nshown)
     move_to(first);
@@ -534,11 +535,11 @@ edit_line(const char *ask, char *line, int size)
   int end = do_keys();
   if(end == '\n')
     remember();
+  move_to(nshown);
   if(end == CTRL('C')) {
     put_text("^C");
     len = 0;
   }
-  move_to(nshown);
   buf[len] = 0;
   ttyctl(0, TTY_MODE, TTY_COOKED); // before the newline, likewise
   if(end >= 0)
