@@ -40,7 +40,7 @@ ULIB   = ulib usys printf umalloc inet net5 ntread edit
 UPROGS = cat echo free grep httpd init kill ln ls mkdir nettop poweroff ps rm sh spin sysfuzz uptime wc zombie
 UFILES = README index.html rc
 # Programs of tests/guest/prog; they are on the disk of the tests alone.
-TPROGS = serve5 sockets tcp tracecat pointers crash hostile traps badelf limits debug tty polls contract_fs contract_full contract_lib contract_mem contract_proc count
+TPROGS = serve5 sockets tcp tracecat pointers crash hostile traps badelf limits debug tty polls contract_fs contract_full contract_lib contract_mem contract_proc count filerace
 
 NETTRACE = align check console decode dump flow info input label ladder main match merge meta out \
   pcapin ring session timeline tracefile wait why
@@ -77,8 +77,9 @@ $(K)/kernel/string.o $(K)/kernel/net/chksum.o: KFLAGS += $(ANYALIGN)
 # lwIP by -I: gcc -MM leaves out what -isystem finds, and tests/layers reads that.
 LWIPSEEN = -Ikernel/net -Ikernel/net/arch/libc -I$(LWIP)/src/include -include kernel/net/lwiptrace.h
 LFLAGS = $(KFLAGS) $(LWIPSEEN) $(ANYALIGN)
-# Course programs come as they are: -Wall, and errors only when ours are checked.
-UFLAGS = $(M32) $(OPT) -fno-builtin -Ikernel/uapi -Iuser $(if $(WERROR),$(WARN) $(MUST),-Wall)
+# Programs from outside come as they are: -Wall, never an error; ours are checked.
+EFLAGS = $(M32) $(OPT) -fno-builtin -Ikernel/uapi -Iuser -Wall
+UFLAGS = $(EFLAGS) $(if $(WERROR),$(WARN) $(MUST))
 HFLAGS = -std=gnu11 -O2 -g -MMD -MP $(WARN) $(MUST)
 
 .PHONY: all kernel tools
@@ -143,7 +144,7 @@ TAKEN = $(filter $(UPROGS) $(TPROGS) $(UFILES) dev,$(EXTRA))
 $(if $(TAKEN),$(error USERPROGS_EXTRA=$(USERPROGS_EXTRA): the disk has a file of this name already: $(TAKEN)))
 $(if $(USERPROGS_EXTRA),$(if $(EXTRA),,$(error USERPROGS_EXTRA=$(USERPROGS_EXTRA): no *.c there)))
 $(B)/extra/%.o: $(USERPROGS_EXTRA)/%.c $(B)/extra/from
-	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(UFLAGS) -c $< -o $@
+	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(EFLAGS) -c $< -o $@
 
 # These change when a list does: a program that is gone must go from the disk.
 .PHONY: look
