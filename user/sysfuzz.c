@@ -47,8 +47,7 @@ static const char *const names[NCALL] = {
 static uint seed;
 static int verbose, each, failing;
 
-// What a child tells its parent: calls since the last report, in one pipe
-// write.
+// What a child tells its parent: calls since the last report, in one write.
 struct report {
   ushort done;
   ushort ok[NCALL], err[NCALL];
@@ -56,8 +55,7 @@ struct report {
 static struct report now;
 static uint all_ok[NCALL], all_err[NCALL];
 
-// ---- chance
-// ------------------------------------------------------------------------
+// ---- chance --------------------------------------------------------------------------
 
 static uint state;
 
@@ -92,8 +90,7 @@ seed_call(uint n)
     rnd();
 }
 
-// ---- the system call itself
-// ------------------------------------------------------------
+// ---- the system call itself ----------------------------------------------------------
 
 static uint saved_esp __attribute__((used)); // during the call
 
@@ -129,8 +126,7 @@ call(uint nr, uint a, uint b, uint c, uint d)
   return r;
 }
 
-// ---- descriptors
-// -------------------------------------------------------------------------
+// ---- descriptors ---------------------------------------------------------------------
 
 // Kinds, as bits.
 #define K_FILE   0x001
@@ -150,11 +146,10 @@ static ushort kind[NOFILE]; // of each descriptor, 0: not open
 static int report_fd;       // the parent's, not to be touched; nor is each
 
 #define NELEM(a) (sizeof(a) / sizeof((a)[0]))
-static const uint bad_numbers[] = {
-  0, 1, 2, 3, 63, 64,
-  65, 255, 256, 511, 512, 513,
-  4095, 4096, 4097, 0x7fff, 0x8000, 0xffff,
-  0x10000, 0x7fffffff, 0x80000000, 0xffffffff, 0xfffffffe, 0xffffff00};
+static const uint bad_numbers[] = {0, 1, 2, 3, 63, 64,
+                                   65, 255, 256, 511, 512, 513,
+                                   4095, 4096, 4097, 0x7fff, 0x8000, 0xffff,
+                                   0x10000, 0x7fffffff, 0x80000000, 0xffffffff, 0xfffffffe, 0xffffff00};
 
 static uint
 bad_number(void)
@@ -193,8 +188,7 @@ got_fd(int fd, uint k)
     kind[fd] = (ushort)k;
 }
 
-// ---- pointers, paths, sizes
-// ------------------------------------------------------------------
+// ---- pointers, paths, sizes ----------------------------------------------------------
 
 // What calls read and write.  The rest is for a hostile length at its end.
 static char arena[ARENA + 0x11000] __attribute__((aligned(4096)));
@@ -241,11 +235,11 @@ bad_pointer(void)
   return rnd() | 0x40000000;
 }
 
-// ---- arguments
-// ---------------------------------------------------------------------------
+// ---- arguments -----------------------------------------------------------------------
 
-static uint size;  // of the buffer chosen last
-static int target; // depth after the next chdir, if to the path chosen last
+static int kids[NKID]; // children that may still run
+static uint size;      // of the buffer chosen last
+static int target;     // depth after the next chdir, if to the path chosen last
 static uint chosen;
 
 static uint
@@ -361,8 +355,7 @@ path(int which)
 static uint
 workdir(void)
 {
-  static const char *const dirs[] = {"/fuzz", "/fuzz/d0", "/fuzz/d1", "d0",
-                                     "d1", "d2", "", "."};
+  static const char *const dirs[] = {"/fuzz", "/fuzz/d0", "/fuzz/d1", "d0", "d1", "d2", "", "."};
   uint i = below(NELEM(dirs) + 1);
   if(i == NELEM(dirs) && depth > 0) {
     target = depth - 1;
@@ -382,10 +375,8 @@ static struct pollfd set[NPOLL + 1];
 static uint
 address(void)
 {
-  static const uint where[] = {LOOPBACK, LOOPBACK, LOOPBACK, 0,
-                               0x0f02000a, 0x0202000a, 0xffffffff, 0x010000e0};
-  addr = (struct sockaddr_in){.sin_family = AF_INET,
-                              .sin_port = htons((ushort)(PORT + below(4)))};
+  static const uint where[] = {LOOPBACK, LOOPBACK, LOOPBACK, 0, 0x0f02000a, 0x0202000a, 0xffffffff, 0x010000e0};
+  addr = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((ushort)(PORT + below(4)))};
   addr.sin_addr.s_addr = where[below(NELEM(where))];
   switch(below(16)) {
   case 0:
@@ -408,41 +399,24 @@ static uint
 pollset(void)
 {
   for(uint i = 0; i < NPOLL; i++)
-    set[i] =
-      (struct pollfd){.fd = (int)(one_in(8) ? bad_number() : some_fd(K_ANY)),
-                      .events = (short)rnd()};
+    set[i] = (struct pollfd){.fd = (int)(one_in(8) ? bad_number() : some_fd(K_ANY)), .events = (short)rnd()};
   return (uint)set;
 }
 
 static uint
 flags(void)
 {
-  static const ushort modes[] = {O_RDONLY,
-                                 O_RDWR,
-                                 O_RDWR | O_CREATE,
-                                 O_WRONLY | O_CREATE,
-                                 O_RDWR | O_CREATE | O_APPEND,
-                                 O_RDWR | O_TRUNC};
+  static const ushort modes[] = {
+    O_RDONLY, O_RDWR, O_RDWR | O_CREATE, O_WRONLY | O_CREATE, O_RDWR | O_CREATE | O_APPEND, O_RDWR | O_TRUNC};
   return modes[below(NELEM(modes))] | O_NONBLOCK;
 }
 
 static uint
 growth(void)
 {
-  static const int sizes[] = {0,
-                              0,
-                              1,
-                              -1,
-                              4096,
-                              -4096,
-                              8192,
-                              40000,
-                              -40000,
-                              0x7fffffff,
-                              (int)0x80000000,
-                              -100000,
-                              0x10000000,
-                              -0x10000000};
+  static const int sizes[] = {
+    0, 0, 1, -1, 4096, -4096, 8192, 40000, -40000, 0x7fffffff, (int)0x80000000,
+    -100000, 0x10000000, -0x10000000};
   return (uint)sizes[below(NELEM(sizes) - (one_in(8) ? 0 : 2))];
 }
 
@@ -497,6 +471,10 @@ argument(char what)
     return below(3);
   case '4':
     return below(5);
+  case '5':
+    return F_GETFL + below(2);
+  case 'K':
+    return one_in(4) ? 0xffffffff : (uint)kids[below(NKID)];
   case '9':
     return below(10);
   case 'm':
@@ -525,7 +503,7 @@ static const struct spec {
   {SYS_fstat, 20, "fb"},
   {SYS_poll, 14, "v90"},
   {SYS_poll, 2, "v13"},
-  {SYS_fcntl, 16, "f3x"},
+  {SYS_fcntl, 16, "f5x"},
   {SYS_fcntl, 8, "Fxx"},
   {SYS_socket, 22, "2N0"},
   {SYS_bind, 22, "saL"},
@@ -551,15 +529,12 @@ static const struct spec {
   {SYS_ttyctl, 4, "T33"},
   {SYS_ttyctl, 2, "T4x"},
   {SYS_wait, 3, ""},
-  {SYS_waitpid, 6, "xb1"},
-  {SYS_kill, 4, "x"},
+  {SYS_waitpid, 6, "Kb1"},
+  {SYS_kill, 4, "K"},
   {SYS_sleep, 1, "3"},
 };
 
-// ---- what must not be done
-// -----------------------------------------------------------------
-
-static int kids[NKID];
+// ---- what must not be done -----------------------------------------------------------
 
 static int
 my_kid(uint pid)
@@ -573,8 +548,8 @@ my_kid(uint pid)
 static int
 takes_path(uint nr)
 {
-  return nr == SYS_open || nr == SYS_mknod || nr == SYS_unlink ||
-         nr == SYS_link || nr == SYS_mkdir || nr == SYS_chdir || nr == SYS_exec;
+  return nr == SYS_open || nr == SYS_mknod || nr == SYS_unlink || nr == SYS_link || nr == SYS_mkdir ||
+         nr == SYS_chdir || nr == SYS_exec;
 }
 
 // Make a call harmless to others.  0: not to be made at all.
@@ -615,9 +590,8 @@ tame(uint nr, uint *a)
   case SYS_mknod: // not the console
     return (short)a[1] != 1;
   case SYS_sbrk:
-    return (int)a[0] <= 0x10000 || a[0] > 0x7ff00000 ||
-           one_in(20); // all memory there is: slow
-  case SYS_ttyctl:     // ^C must not hit a stranger
+    return (int)a[0] <= 0x10000 || a[0] > 0x7ff00000 || one_in(20); // all memory there is: slow
+  case SYS_ttyctl:                                                  // ^C must not hit a stranger
     return a[1] != TTY_FG || a[2] == 0 || a[2] > 0x1000000;
   case SYS_kdebug:
     return a[0] <= KD_LOCKS || a[0] > 1000; // no faults by intention
@@ -625,8 +599,7 @@ tame(uint nr, uint *a)
   return 1;
 }
 
-// ---- what follows from a result
-// -----------------------------------------------------------------
+// ---- what follows from a result ------------------------------------------------------
 
 static void
 no_wait(int fd)
@@ -708,8 +681,7 @@ note(uint nr, const uint *a, int r)
   }
 }
 
-// ---- acts: what a call's number n stands for
-// --------------------------------------------------
+// ---- acts: what a call's number n stands for -----------------------------------------
 
 static void act(void);
 
@@ -736,8 +708,7 @@ try(uint nr, uint *a, uint esp, uint eflags)
 static void
 act_call(void)
 {
-  static const uint odd_flags[] = {0, 0x400, 0x40000, 0x4000,
-                                   0x8d5}; // DF, AC, NT
+  static const uint odd_flags[] = {0, 0x400, 0x40000, 0x4000, 0x8d5}; // DF, AC, NT
   static uint total;
   if(total == 0)
     for(uint i = 0; i < NELEM(specs); i++)
@@ -753,8 +724,7 @@ act_call(void)
       a[k] = s->args[k] == 'n' || one_in(2) ? bad_number() : bad_pointer();
   }
   int odd = one_in(32);
-  try(s->nr, a, odd ? (uint)arena + below(ARENA - 64) : 0,
-      odd ? odd_flags[below(NELEM(odd_flags))] : 0);
+  try(s->nr, a, odd ? (uint)arena + below(ARENA - 64) : 0, odd ? odd_flags[below(NELEM(odd_flags))] : 0);
 }
 
 // Any call with anything.
@@ -939,9 +909,8 @@ bad_program(void)
   memmove(arena + 84, code, sizeof(code));
   for(uint n = below(4); n > 0; n--) {
     uint i = 4 + below(17);
-    w[i] = one_in(3)   ? bad_number()
-           : one_in(2) ? w[i] ^ 1 << below(32)
-                       : w[i] + below(5) * 0x1000 - 0x2000;
+    w[i] = one_in(3) ? bad_number() : one_in(2) ? w[i] ^ 1 << below(32)
+                                                : w[i] + below(5) * 0x1000 - 0x2000;
   }
   return one_in(4) ? below(len) : len;
 }
@@ -950,8 +919,7 @@ static void
 exec_something(void)
 {
   static char x[] = "/fuzz/x0", echo[] = "/echo", dir[] = "/", h[] = "-h";
-  char *const what[] = {
-    x, x, x, self, echo, dir, (char *)path(0), (char *)bad_pointer()};
+  char *const what[] = {x, x, x, self, echo, dir, (char *)path(0), (char *)bad_pointer()};
   char **argv = (char **)(arena + ARENA / 2);
   uint n = one_in(4) ? below(40) : below(5);
   for(uint i = 0; i < n; i++)
@@ -995,11 +963,9 @@ act_connect(void)
   uint c = (uint)call(SYS_socket, AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0, 0);
   got_fd((int)l, K_SOCK);
   got_fd((int)c, K_SOCK);
-  addr = (struct sockaddr_in){.sin_family = AF_INET,
-                              .sin_port = htons((ushort)(PORT + below(4))),
-                              .sin_addr = {LOOPBACK}};
-  if(call(SYS_bind, l, (uint)&addr, sizeof(addr), 0) == 0 &&
-     call(SYS_listen, l, below(5), 0, 0) == 0)
+  addr = (struct sockaddr_in){
+    .sin_family = AF_INET, .sin_port = htons((ushort)(PORT + below(4))), .sin_addr = {LOOPBACK}};
+  if(call(SYS_bind, l, (uint)&addr, sizeof(addr), 0) == 0 && call(SYS_listen, l, below(5), 0, 0) == 0)
     got_fd((int)l, K_LISTEN);
   int r = call(SYS_connect, c, (uint)&addr, sizeof(addr), 0);
   if(r == 0 || r == -EINPROGRESS)
@@ -1035,8 +1001,7 @@ act_device(void)
     {"/README", O_RDONLY, K_FILE},
   };
   uint i = below(NELEM(list));
-  got_fd(call(SYS_open, (uint)list[i].path, list[i].flags | O_NONBLOCK, 0, 0),
-         list[i].kind);
+  got_fd(call(SYS_open, (uint)list[i].path, list[i].flags | O_NONBLOCK, 0, 0), list[i].kind);
 }
 
 // Command lines for a reader of the trace: well formed, or wrong in some way.
@@ -1044,14 +1009,11 @@ act_device(void)
 static void
 act_control(void)
 {
-  static const char *const words[] = {
-    "enable", "disable", "from", "timeout", "sync", "snap", "mark",
-    "stop ", "start", "base ", "#", "", "nonsense"};
+  static const char *const words[] = {"enable", "disable", "from", "timeout", "sync", "snap", "mark",
+                                      "stop ", "start", "base ", "#", "", "nonsense"};
   static const char *const args[] = {
-    "", " *", " tcp_*", " tcp_state,e1000_*",
-    " ,", " now", " oldest", " -10",
-    " -99999999", " 0", " 5", " 4294967296",
-    " x", "  ", " \xff\x01", "\n",
+    "", " *", " tcp_*", " tcp_state,e1000_*", " ,", " now", " oldest", " -10",
+    " -99999999", " 0", " 5", " 4294967296", " x", "  ", " \xff\x01", "\n",
     " +", " +nothing"};
   static char text[1200];
   char *to = text;
@@ -1073,31 +1035,90 @@ act_control(void)
   call(SYS_write, fd, (uint)text, (uint)(to - text), 0);
 }
 
+// Children, each with as many pipes as it gets: processes and open files of the
+// system run out.
+static void
+all_files(void)
+{
+  int p[2], n = 0;
+  for(; n < NPROC; n++) {
+    int pid = call(SYS_fork, 0, 0, 0, 0);
+    if(pid < 0)
+      break;
+    if(pid > 0)
+      continue;
+    close(report_fd);
+    while(pipe(p) == 0)
+      ;
+    open(paths[0], O_CREATE | O_RDWR);
+    sleep(1);
+    exit();
+  }
+  while(n-- > 0)
+    call(SYS_wait, 0, 0, 0, 0);
+  memset(kids, 0, sizeof(kids)); // those were among them, or will be
+}
+
+// Files until the disk is full, or nodes until no inode is left; then none again.
+static void
+all_disk(int bytes)
+{
+  char name[] = ROOT "/g000";
+  int n = 0, full = 0;
+  for(int pass = 0; pass < 2; pass++)
+    for(int i = 0; i < (pass ? n : 999) && (pass || !full); i++) {
+      name[7] = (char)('0' + i / 100);
+      name[8] = (char)('0' + i / 10 % 10);
+      name[9] = (char)('0' + i % 10);
+      if(pass)
+        call(SYS_unlink, (uint)name, 0, 0, 0);
+      else if(!bytes)
+        full = call(SYS_mknod, (uint)name, 2, 0, 0) < 0;
+      else {
+        uint fd = (uint)call(SYS_open, (uint)name, O_CREATE | O_RDWR, 0, 0);
+        full = call(SYS_write, fd, (uint)arena, 70000, 0) != 70000;
+        call(SYS_close, fd, 0, 0, 0);
+      }
+      n += !pass;
+    }
+}
+
 // As many as there can be of something.
 static void
 act_storm(void)
 {
   uint fd = some_fd(K_ANY);
-  switch(below(3)) {
+  switch(below(12)) {
   case 0: // descriptors
+  case 1:
+  case 2:
     for(int r = 0; r >= 0 && fd < NOFILE;) {
       r = call(SYS_dup, fd, 0, 0, 0);
       got_fd(r, kind[fd]);
     }
     break;
-  case 1: // names
+  case 3: // bytes
+  case 4:
+  case 5:
+    fd = some_fd(K_FILE | K_CONN);
+    for(int n = 0; n < 5 && fd < NOFILE && !(kind[fd] & K_CONS); n++)
+      call(SYS_write, fd, (uint)arena, 20000, 0);
+    break;
+  case 6:
+    if(report_fd >= 0)
+      all_files();
+    break;
+  case 7:
+    if(one_in(4))
+      all_disk(one_in(2));
+    break;
+  default: // names
     for(uint n = 20 + below(60); n > 0; n--) {
       uint a[4] = {path(0), path(1)};
       try(one_in(3) ? SYS_mkdir : one_in(2) ? SYS_unlink
                                             : SYS_link,
           a, 0, 0);
     }
-    break;
-  case 2: // bytes
-    fd = some_fd(K_FILE | K_CONN);
-    for(int n = 0; n < 5 && fd < NOFILE && !(kind[fd] & K_CONS); n++)
-      call(SYS_write, fd, (uint)arena, 20000, 0);
-    break;
   }
 }
 
@@ -1174,8 +1195,7 @@ act(void)
   acts[i].fn();
 }
 
-// ---- a batch: what a child does
-// -----------------------------------------------------------------
+// ---- a batch: what a child does ------------------------------------------------------
 
 static void
 report(uint n)
@@ -1215,8 +1235,7 @@ batch(uint first, uint n)
   exits(0);
 }
 
-// ---- the parent
-// --------------------------------------------------------------------------------
+// ---- the parent ----------------------------------------------------------------------
 
 static struct job {
   int pid, fd;
@@ -1237,8 +1256,7 @@ static void
 start(struct job *j, uint first, uint n)
 {
   int p[2] = {0}, tries = 0;
-  while(pipe(p) < 0 || (j->pid = fork()) <
-                         0) { // calls of other batches may have all there is
+  while(pipe(p) < 0 || (j->pid = fork()) < 0) { // calls of other batches may have all there is
     if(p[0] > 0) {
       close(p[0]);
       close(p[1]);
@@ -1260,7 +1278,8 @@ start(struct job *j, uint first, uint n)
   j->deadline = clock_ns() + HANG_NS;
 }
 
-// Kill whoever descends from pid, or is a lost child of a batch.
+// Kill whoever descends from pid, or is a lost child of a batch, and say what they
+// are about.
 static void
 kill_tree(int pid)
 {
@@ -1268,15 +1287,17 @@ kill_tree(int pid)
   int n = psinfo(ps, NPROC), marked[NPROC] = {0};
   for(int round = 0; round < 4; round++)
     for(int i = 0; i < n; i++) {
-      marked[i] |= ps[i].pid == pid ||
-                   (ps[i].ppid == 1 && strcmp(ps[i].name, self + 1) == 0 &&
-                    ps[i].pid != getpid());
+      marked[i] |=
+        ps[i].pid == pid || (ps[i].ppid == 1 && strcmp(ps[i].name, self + 1) == 0 && ps[i].pid != getpid());
       for(int k = 0; k < n; k++)
         marked[i] |= marked[k] && ps[i].ppid == ps[k].pid;
     }
   for(int i = 0; i < n; i++)
-    if(marked[i])
+    if(marked[i]) {
+      printf(1, "sysfuzz:   pid %d of %d, %s, state %d, %d ticks\n", ps[i].pid, ps[i].ppid, ps[i].name,
+             ps[i].state, ps[i].ticks);
       kill(ps[i].pid);
+    }
 }
 
 // The batch is over: done, hanging, or dead.
@@ -1290,8 +1311,7 @@ finish(struct job *j, int hangs)
     kill_tree(j->pid);
   }
   u64 limit = clock_ns() + 5 * HANG_NS;
-  while((r = waitpid(j->pid, &status, hangs ? WNOHANG : 0)) == 0 &&
-        clock_ns() < limit)
+  while((r = waitpid(j->pid, &status, hangs ? WNOHANG : 0)) == 0 && clock_ns() < limit)
     sleep(1);
   if(r == 0) {
     printf(1, "sysfuzz: batch %d: pid %d does not die\n", j->first, j->pid);
@@ -1336,8 +1356,7 @@ run(uint first, uint end, int njob)
         start(j, first, n);
         first += n;
       }
-      p[j - jobs] =
-        (struct pollfd){.fd = j->pid ? j->fd : -1, .events = POLLIN};
+      p[j - jobs] = (struct pollfd){.fd = j->pid ? j->fd : -1, .events = POLLIN};
       busy += j->pid != 0;
     }
     if(busy == 0)
@@ -1351,8 +1370,7 @@ run(uint first, uint end, int njob)
   }
 }
 
-// ---- what must be as it was
-// ---------------------------------------------------------------------
+// ---- what must be as it was ----------------------------------------------------------
 
 // ORDER kcounts
 static const struct {
@@ -1401,8 +1419,7 @@ compare(const struct kcounts *before)
   } while(differ && clock_ns() < limit);
   for(uint i = 0; i < NELEM(counted); i++)
     if(count_of(&c, i) != count_of(before, i))
-      printf(1, "sysfuzz: %s %u, was %u\n", counted[i].name, count_of(&c, i),
-             count_of(before, i));
+      printf(1, "sysfuzz: %s %u, was %u\n", counted[i].name, count_of(&c, i), count_of(before, i));
   return differ;
 }
 
@@ -1505,15 +1522,13 @@ print_table(void)
 static void
 usage(int fd)
 {
-  printf(
-    fd,
-    "usage: sysfuzz [-v] [-t] [-j JOBS] [-s FIRST] SEED N\n"
-    "  N random system calls, the same for the same SEED; nothing may break\n"
-    "  -v        how often each call was made, and with which success\n"
-    "  -t        print each call before it is made\n"
-    "  -f        allocations fail now and then (debug kernel)\n"
-    "  -j JOBS   batches at a time, 1 to 4 (default 1)\n"
-    "  -s FIRST  begin with call FIRST, a multiple of 1000\n");
+  printf(fd, "usage: sysfuzz [-v] [-t] [-j JOBS] [-s FIRST] SEED N\n"
+             "  N random system calls, the same for the same SEED; nothing may break\n"
+             "  -v        how often each call was made, and with which success\n"
+             "  -t        print each call before it is made\n"
+             "  -f        allocations fail now and then (debug kernel)\n"
+             "  -j JOBS   batches at a time, 1 to 4 (default 1)\n"
+             "  -s FIRST  begin with call FIRST, a multiple of 1000\n");
 }
 
 static uint
@@ -1580,8 +1595,7 @@ main(int argc, char *argv[])
   }
   kdebug(KD_COUNTS, &before);
   uint sum = root_sum(), crc = 0, crc_now = 0;
-  int has_crc =
-    kdebug(KD_CRC, &crc) == 0; // of the kernel's text: the debug kernel's
+  int has_crc = kdebug(KD_CRC, &crc) == 0; // of the kernel's text: the debug kernel's
   int size_was = ttyctl(0, TTY_SIZE, 0), fg = ttyctl(0, TTY_FG, 0);
   ttyctl(0, TTY_FG, fg > 0 ? fg : 0);
   mkdir(ROOT);
@@ -1596,9 +1610,7 @@ main(int argc, char *argv[])
   if(size_was > 0)
     ttyctl(0, TTY_SIZE, size_was);
   remove_all();
-  printf(1,
-         "\nsysfuzz: %u calls made in about %u ms, %u batches hung, %u died\n",
-         made, ms, hung, died);
+  printf(1, "\nsysfuzz: %u calls made in about %u ms, %u batches hung, %u died\n", made, ms, hung, died);
   if(verbose)
     print_table();
   int bad = died;
@@ -1616,7 +1628,6 @@ main(int argc, char *argv[])
   }
   bad += compare(&before);
   if(bad == 0)
-    printf(1, "sysfuzz: %u calls, seed %u: counts back to baseline\n", made,
-           seed);
+    printf(1, "sysfuzz: %u calls, seed %u: counts back to baseline\n", made, seed);
   exits(bad != 0);
 }
