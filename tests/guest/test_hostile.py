@@ -3,14 +3,13 @@
 import os
 import re
 import struct
+import urllib.request
 
 import pytest
 
-from vm import BUILD, KERNEL, run_line
+from vm import BUILD, CAP, KERNEL
 
 TESTS = dict(mb=64, append='rc=off ip=none', extra=('-i', os.path.join(BUILD, 'tests.img')), ports=())
-TEXT_PA = 0x100000
-KERNBASE = 0x80000000
 
 
 def read_only_kernel(vm):
@@ -66,6 +65,20 @@ def test_every_argument_of_every_call(guest):
 @pytest.mark.parametrize('guest', [dict(cpus=1)], indirect=True)
 def test_every_number_with_every_stack(guest):
     passes(guest, 'hostile stacks', 'calls')
+
+
+def test_the_page_is_served_meanwhile(boot):
+    """All of them at once on four CPUs, and requests from outside."""
+    vm = boot(**{**TESTS, 'append': '', 'ports': (80,), 'cpus': 4})
+    # a pipe only because the shell waits for all of it; meanwhile the console is the kernel's
+    vm.send('(hostile calls > a; hostile stacks > b) | badelf flips 7 200 > c | traps > d; echo done\n')
+    url = f'http://127.0.0.1:{vm.port(80)}/'
+    for _ in range(10):
+        assert b'html' in urllib.request.urlopen(url, timeout=CAP).read()
+    vm.expect('^done$')
+    said = ''.join(vm.cmd('cat ' + name) for name in 'abcd')
+    assert len(re.findall(r'\b0 wrong$', said, re.M)) == 4, said[-3000:]
+    assert read_only_kernel(vm) == []
 
 
 def test_user_traps(guest):

@@ -27,7 +27,7 @@ def passes(vm, line):
 @pytest.mark.parametrize('cpus', [1, 4])
 def test_limits(boot, cpus):
     """Processes, memory, files, inodes, the disk; killed in every kind of sleep."""
-    vm = boot(cpus=cpus, mb=64, ports=(), append='rc=off ip=10.0.2.15/24,10.0.2.2', extra=IMAGE)
+    vm = boot(cpus=cpus, mb=32, ports=(), append='rc=off ip=10.0.2.15/24,10.0.2.2', extra=IMAGE)
     before = in_use(vm)
     for what in ('unkillable', 'processes', 'memory', 'descriptors', 'files', 'inodes', 'removed',
                  'blocks', 'dinodes', 'kills', 'stress'):

@@ -182,19 +182,16 @@ unkillable(void)
 
 // ---- memory -------------------------------------------------------------------
 
-// Take all pages but about arg; how many.
-static int
-eat(int arg)
+// Take all pages but left.
+static void
+eat(int left)
 {
-  int n = 0;
-
   while(sbrk(MB) != (char *)-1)
-    n += MB / 4096;
+    ;
   while(sbrk(4096) != (char *)-1)
-    n++;
-  if(arg)
-    sbrk(-4096 * arg);
-  return n - arg;
+    ;
+  if(left)
+    sbrk(-4096 * left);
 }
 
 static void
@@ -219,54 +216,88 @@ pipe_or_not(void)
   close(p[1]);
 }
 
-// With left pages free, each thing that takes memory works or fails, and
-// afterwards as many are free as before.
-static void
-with_pages(int left)
+#define ROUNDS 24 // up to so many pages: more than a fork or an exec takes
+
+// A child that has all memory but n pages, n counting up with each byte of go.
+static int
+start_eater(int go)
 {
-  begin_holding();
-  int pid = holder(eat, left);
-  if(!must(pid > 0, "a child that eats", pid)) {
-    end_holding(0);
-    return;
+  int pid = fork(), left = 0;
+  char c;
+
+  if(pid != 0)
+    return pid;
+  while(read(go, &c, 1) == 1) {
+    eat(left++);
+    write(told[1], &left, sizeof(left));
   }
-  must(result_of() > 0, "eaten pages", 0);
+  exits(0);
+}
+
+// A child that tries to exec at a byte of go; it took its own memory before.
+// 0: that worked; 99: it did not, and as many pages are free as before.
+static int
+start_execer(int go)
+{
+  char *argv[] = {(char *)"cat", (char *)"/dev/null", 0};
+  int pid = fork();
+  char c;
+
+  if(pid != 0)
+    return pid;
+  if(read(go, &c, 1) != 1)
+    exits(1);
+  uint before = now().pages_free;
+  exec((char *)"/cat", argv);
+  exits(now().pages_free == before ? 99 : 98);
+}
+
+// With left pages free, fork and pipe work or fail, and afterwards as many are
+// free as before; then one of those that wait tries exec.
+static void
+with_pages(int left, int execs)
+{
+  int status = 0;
   struct kcounts a = now();
+
   fork_or_not();
   struct kcounts b = now();
-  must(a.pages_free == b.pages_free && a.procs == b.procs && a.files == b.files, "pages lost by fork, with", left);
+  must(a.pages_free == b.pages_free && a.procs == b.procs && a.files == b.files, "lost by fork, pages", left);
   pipe_or_not();
   b = now();
-  must(a.pages_free == b.pages_free && a.files == b.files, "pages lost by pipe, with", left);
+  must(a.pages_free == b.pages_free && a.files == b.files, "lost by pipe, pages", left);
+  write(execs, "", 1);
+  must(waitpid(-1, &status, 0) > 0 && status == (left < 3 ? 99 : status == 99 ? 99
+                                                                              : 0),
+       "exec with few pages ended with", status);
+}
+
+static void
+few_pages(void)
+{
+  int eat_now[2], exec_now[2];
+
+  begin_holding();
+  pipe(eat_now);
+  pipe(exec_now);
+  int eater = start_eater(eat_now[0]);
+  must(eater > 0, "a child that eats", eater);
+  for(int i = 0; i < ROUNDS; i++)
+    must(start_execer(exec_now[0]) > 0, "a child to exec", i);
+  for(int left = 0; left < ROUNDS; left++) {
+    write(eat_now[1], "", 1);
+    result_of();
+    with_pages(left, exec_now[1]);
+  }
+  kill(eater);
+  close(eat_now[0]);
+  close(eat_now[1]);
+  close(exec_now[0]);
+  close(exec_now[1]);
   end_holding(1);
 }
 
-// exec must find memory for the new image beside the old: this one eats, then
-// execs with left pages to go.
-static void
-exec_with_pages(int left)
-{
-  char *argv[] = {(char *)"echo", 0};
-  int status, p[2];
-
-  pipe(p);
-  int pid = fork();
-  if(pid == 0) {
-    close(1);
-    dup(p[1]);
-    eat(left);
-    uint before = now().pages_free;
-    exec((char *)"/echo", argv);
-    exits(now().pages_free == before ? 99 : 98);
-  }
-  close(p[0]);
-  close(p[1]);
-  must(waitpid(pid, &status, 0) == pid && (status == 99 || status == 0), "exec with few pages ended with", status);
-  must(left > 0 || status == 99, "exec without a page ended with", status);
-}
-
-// One process growing by 64 KiB while others do the same: who fails gives
-// back the part it got.
+// Grow by arg bytes and use them.
 static int
 grow(int arg)
 {
@@ -301,10 +332,7 @@ hundred(void)
 static void
 memory(void)
 {
-  for(int left = 0; left < 24; left++) {
-    with_pages(left);
-    exec_with_pages(left);
-  }
+  few_pages();
   char *end = sbrk(0);
   must(sbrk(0x7fffffff) == (char *)-1 && sbrk(0) == end, "sbrk of more than there is", 0);
   all_works("after memory was gone");
