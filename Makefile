@@ -40,7 +40,7 @@ ULIB   = ulib usys printf umalloc inet net5 ntread edit
 UPROGS = cat echo free grep httpd init kill ln ls mkdir nettop poweroff ps rm sh spin sysfuzz uptime wc zombie
 UFILES = README index.html rc
 # Programs of tests/guest/prog; they are on the disk of the tests alone.
-TPROGS = serve5 sockets tcp tracecat pointers crash hostile traps badelf limits debug tty polls contract_fs contract_full contract_lib contract_mem contract_proc count filerace
+TPROGS = serve5 sockets tcp tracecat crash hostile traps badelf limits debug tty polls contract_fs contract_full contract_lib contract_mem contract_proc count filerace
 
 NETTRACE = align check console decode dump flow info input label ladder main match merge meta out \
   pcapin ring session timeline tracefile wait why
