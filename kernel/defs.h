@@ -145,6 +145,7 @@ struct bootinfo {
   u32 ram_end;            // physical, at most PHYSTOP
 };
 extern struct bootinfo bootinfo;
+extern u64 entry_tsc; // when kmain began
 
 // memdev.c
 void memdev_init(void); // /dev/null, /dev/zero

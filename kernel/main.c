@@ -82,7 +82,7 @@ enter_scheduler(void)
   __builtin_unreachable();
 }
 
-u64 entry_tsc; // when kmain began; tools/bench reads it from outside
+u64 entry_tsc; // tools/bench reads it from outside
 
 void kmain(u32 magic, u32 info);
 void
