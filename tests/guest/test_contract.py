@@ -148,3 +148,5 @@ def test_all_headers_leave_names_to_programs():
              'stdout stderr buf name names path list index errno puts putc getc abs min max assert isdigit memcpy memcmp '
              'strncpy strcat sprintf itoa system usleep ps thread lock yield_ proc inode log sb block word').split()
     compile_c(''.join(f'#include "{h}"\n' for h in HEADERS) + ''.join(f'int {n};\n' for n in taken), '-fsyntax-only')
+    few = ''.join(f'#include "{h}"\n' for h in ('types.h', 'stat.h', 'fcntl.h', 'fs.h', 'user.h'))
+    compile_c(few + 'enum { NPROC, NFILE, NBUF, NINODE, NCPU, NDEV, MAXPATH, MAXARG, N };\n', '-fsyntax-only')
