@@ -380,7 +380,7 @@ address(void)
   addr.sin_addr.s_addr = where[below(NELEM(where))];
   switch(below(16)) {
   case 0:
-    addr.sin_port = htons(80);
+    addr.sin_port = htons(1); // where nobody listens
     break;
   case 1:
     addr.sin_port = (ushort)rnd();
@@ -1215,7 +1215,9 @@ batch(uint first, uint n)
   seed_call(~first);
   for(uint i = 0; i < ARENA; i += 4)
     *(uint *)(arena + i) = rnd();
-  memset(sbrk(4096), 'x', 4096); // a string there has no end
+  char *page = sbrk(4096);
+  if(page != (char *)-1)
+    memset(page, 'x', 4096); // a string there has no end
   uint done = 0;
   for(uint i = 0; i < n; i++) {
     seed_call(first + i);
@@ -1598,6 +1600,7 @@ main(int argc, char *argv[])
   int has_crc = kdebug(KD_CRC, &crc) == 0; // of the kernel's text: the debug kernel's
   int size_was = ttyctl(0, TTY_SIZE, 0), fg = ttyctl(0, TTY_FG, 0);
   ttyctl(0, TTY_FG, fg > 0 ? fg : 0);
+  printf(1, "sysfuzz: seed %u, %u calls from %u on\n", seed, calls, first);
   mkdir(ROOT);
   witness_start();
   u64 t0 = clock_ns();

@@ -15,9 +15,10 @@ import pytest
 
 from vm import BUILD, CAP, SLOW
 
-CALLS = int(os.environ.get('CALLS', '30000'))
+CALLS = int(os.environ.get('CALLS', '20000'))
 SEEDS = [int(word) for word in os.environ.get('SEEDS', '1 2 3').split()]
 MORE = os.environ.get('SYSFUZZ', '')
+FS = os.path.join(os.path.dirname(__file__), '..', '..', 'user', 'fs')
 PATIENCE = 5 * SLOW  # seconds until any request has its answer
 
 
@@ -34,16 +35,16 @@ class Client(threading.Thread):
     def ask(self):
         """One page, tried again for as long as the client is patient."""
         start = time.monotonic()
-        while True:
+        page = None
+        while page is None and time.monotonic() - start < 2 * PATIENCE:
             try:
                 with urlopen(self.url, timeout=PATIENCE) as answer:
-                    assert answer.status == 200 and b'</html>' in answer.read()
-                break
-            except OSError:  # refused while the guest has no memory or process left
-                if time.monotonic() - start > 2 * PATIENCE:
-                    break
+                    page = answer.read()
+            except OSError:  # the guest has no memory, process or file left just now
+                time.sleep(0.05)
         self.worst = max(self.worst, time.monotonic() - start)
-        self.served += 1
+        self.served += page is not None
+        return page
 
     def run(self):
         while not self.over.wait(0.1):
@@ -53,13 +54,15 @@ class Client(threading.Thread):
 @pytest.mark.parametrize('seed', SEEDS)
 def test_nothing_breaks(boot, seed):
     """Odd seeds on two CPUs, three batches at a time; even ones on one CPU."""
-    signal.alarm(int(CAP * max(1, CALLS / 30000)))
+    signal.alarm(int(CAP * max(1, CALLS / 20000)))
     cpus, jobs = (2, 3) if seed % 2 else (1, 2)
     vm = boot(cpus=cpus, append='msl=200')
     client = Client(vm)
-    client.start()
+    client.ask()  # the server's memory grows with its first request
     vm.send(f'sysfuzz {MORE} -v -j {jobs} {seed} {CALLS}\n')
-    vm.expect(r'sysfuzz: (\d+) calls made', CAP * max(1, CALLS / 30000))
+    vm.expect('sysfuzz: seed')  # it has counted
+    client.start()
+    vm.expect(r'sysfuzz: (\d+) calls made', CAP * max(1, CALLS / 20000))
     client.over.set()
     client.join()
     told = vm.expect(r'(.*?)^\$ ').group(1)
@@ -75,11 +78,11 @@ def test_nothing_breaks(boot, seed):
     assert vm.cmd('echo alive') == 'alive\n'
     vm.cmd('echo mark after > /dev/nettrace')
     vm.wait_event('mark')
-    client.ask()
-    assert client.worst < PATIENCE
+    with open(os.path.join(FS, 'index.html'), 'rb') as f:
+        assert client.ask() == f.read()
 
 
 def test_a_file_without_type_is_free_at_once(boot):
     """What a failing open gives back may be a pipe's the next moment."""
-    vm = boot(cpus=2, ports=(), append='rc=off', extra=('-i', os.path.join(BUILD, 'tests.img')))
+    vm = boot(cpus=2, ports=(), append='rc=off ip=none', extra=('-i', os.path.join(BUILD, 'tests.img')))
     assert vm.cmd('filerace') == '0 pages lost\n'
