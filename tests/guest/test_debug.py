@@ -81,6 +81,14 @@ def test_no_lock_is_held_long(tmp_path):
     assert 'long 0 ' in before and 'long 1 ' in after, said
 
 
+@pytest.mark.parametrize('k', [1, 5, 20])
+def test_boot_option_failnth(k, tmp_path):
+    """Counted from the start of init, which may not get as far as the line."""
+    status, said = line('echo alive', tmp_path / 'run', CHECKED, '-a', f'failnth={k}')
+    assert status != 35 and 'panic' not in said and 'unknown option' not in said, said
+    assert 'alive\n' in said or 'init: ' in said.split('init: running')[-1], said
+
+
 # ---- one guest for the rest -----------------------------------------------------
 
 @pytest.fixture(scope='module')
