@@ -33,7 +33,7 @@
   CASE(divide_overflow, 0, "movl $0x80000000, %%eax; cltd; movl $-1, %%ecx; idivl %%ecx") \
   CASE(int3_short, 13, ".byte 0xcc") \
   CASE(into_overflow, 13, "movb $127, %%al; addb $1, %%al; into") \
-  CASE(bound_range, 5, "pushl $1; pushl $0; movl $2, %%eax; boundl %%eax, (%%esp)") \
+  CASE(bound_range, 5, "pushl $1; pushl $0; movl $2, %%eax; .byte 0x62, 0x04, 0x24") \
   CASE(illegal, 6, "ud2") \
   CASE(x87, 7, "fld1") \
   CASE(x87_init, 7, "fninit") \
