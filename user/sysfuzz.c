@@ -1595,7 +1595,9 @@ main(int argc, char *argv[])
     printf(2, "sysfuzz: %s: cannot be made\n", ROOT);
     exits(2);
   }
-  kdebug(KD_COUNTS, &before);
+  u64 limit = clock_ns() + SETTLE * 1000000000ull;
+  while(kdebug(KD_COUNTS, &before) == 0 && before.time_wait > 0 && clock_ns() < limit)
+    sleep(5); // connections of before
   uint sum = root_sum(), crc = 0, crc_now = 0;
   int has_crc = kdebug(KD_CRC, &crc) == 0; // of the kernel's text: the debug kernel's
   int size_was = ttyctl(0, TTY_SIZE, 0), fg = ttyctl(0, TTY_FG, 0);
