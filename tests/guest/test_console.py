@@ -217,7 +217,8 @@ def test_ctrl_c_clears_and_ctrl_d_leaves(con):
 
 def test_ctrl_p_lists_in_each_mode_but_raw(con):
     fresh(con)
-    con.key('echo half\x10')
+    con.send('echo half')
+    con.key('\x10')
     con.expect(r'sleep init .*? sh .*?console: \d+ bytes of input lost\n\$ echo half')
     con.key(' done\n')
     con.expect(r'^half done\n\$ ')
