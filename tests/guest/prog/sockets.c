@@ -602,6 +602,35 @@ five(void)
   wait();
 }
 
+// Both windows full: each side's acknowledgment is beyond the other's window.
+static void
+bothfull(void)
+{
+  int c, s, sent[2] = {0}, got[2] = {0}, n;
+  pair(&c, &s);
+  int fd[2] = {c, s};
+  for(int round = 0; round < 3; round++)
+    for(int i = 0; i < 2; i++) {
+      while((n = send(fd[i], big, 5000, MSG_DONTWAIT)) > 0)
+        sent[i] += n;
+      IS(n, -EAGAIN);
+      sleep(20); // the network comes to rest, and the rest of us get on
+    }
+  sleep(300); // long enough for both to probe the other's window
+  for(int idle = 0; idle < 3;) {
+    int before = got[0] + got[1];
+    for(int i = 0; i < 2; i++)
+      while((n = recv(fd[1 - i], big, sizeof(big), MSG_DONTWAIT)) > 0)
+        got[i] += n;
+    sleep(10);
+    idle = got[0] + got[1] == before ? idle + 1 : 0;
+  }
+  IS(got[0], sent[0]);
+  IS(got[1], sent[1]);
+  IS(sent[0] > 100000 && sent[1] > 100000, 1);
+  IS(close(c) + close(s), 0);
+}
+
 static const struct {
   const char *name;
   void (*run)(void);
@@ -620,6 +649,7 @@ static const struct {
   {"killed", killed},
   {"limits", limits},
   {"five", five},
+  {"bothfull", bothfull},
 };
 
 int
