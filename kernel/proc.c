@@ -151,9 +151,6 @@ init_entry(void)
   fs_init();
   struct proc *p = myproc();
   p->cwd = namei("/");
-  p->tf->cs = SEG_UCODE << 3 | DPL_USER;
-  p->tf->ds = p->tf->es = p->tf->ss = SEG_UDATA << 3 | DPL_USER;
-  p->tf->eflags = FL_IF;
   const char *path = opt_str("init"), *line = opt_str("run"), *rc = opt_str("rc");
   char *argv[4] = {self};
   int argc = 1;
