@@ -72,7 +72,8 @@ now_ms(void)
 {
   u64 ns;
   nsclock(&ns);
-  return (u32)div64(&ns, 1000000), (u32)ns;
+  div64(&ns, 1000000);
+  return (u32)ns;
 }
 
 static void
