@@ -9,30 +9,39 @@ B       ?= build
 K       = $(if $(DEBUG),$(B)/debug,$(B))
 CPUS    ?= 2
 LWIP_DIR ?=
-TOOLPREFIX ?=
+# The first tools that make i386 files: the machine's own, or a cross compiler.
+ifeq ($(origin TOOLPREFIX),undefined)
+TOOLPREFIX := $(shell $(if $(filter command,$(origin CC)),CC='$(CC)') tools/setup/prefix)
+endif
+# Not an empty one: make setup may install what the next make then finds.
+ifneq ($(TOOLPREFIX),)
+export TOOLPREFIX
+endif
 HOSTCC  ?= cc
-export B LWIP_DIR TOOLPREFIX DEBUG USERPROGS_EXTRA
+export B LWIP_DIR DEBUG USERPROGS_EXTRA
 
 # ---- what is built -------------------------------------------------------
 
 KOBJS = boot main cpu apboot trapentry trap syscall sysproc proc spinlock sleeplock \
   kalloc vm acpi lapic ioapic clock opts string printf panic rand pci \
   console uart vga kbd \
-  bio disk log fs file pipe sysfile exec poll memdev kdebug
+  bio disk log fs file pipe sysfile exec poll memdev kdebug \
+  $(if $(DEBUG),ubsan memcheck lockcheck plant)
 TRACEOBJS = trace devtrace
 NETOBJS = e1000 ethif net sock stream dgram netconf netinfo sysnet watch chksum
 # watch.c sees packets die in lwIP's two free functions.
-WRAP = --wrap=mem_free --wrap=memp_free
+WRAP = --wrap=mem_free --wrap=memp_free $(if $(DEBUG),--wrap=mem_malloc --wrap=memp_malloc)
 LWIPOBJS = core/def core/dns core/inet_chksum core/init core/ip core/mem core/memp \
   core/netif core/pbuf core/raw core/stats core/tcp core/tcp_in core/tcp_out \
   core/timeouts core/udp core/ipv4/dhcp core/ipv4/etharp core/ipv4/icmp \
   core/ipv4/ip4 core/ipv4/ip4_addr core/ipv4/ip4_frag netif/ethernet
 
-ULIB   = cmd sha256 ulib usys printf umalloc inet net5 ntread
-UPROGS = arp cat echo fetch grep host httpd ifconfig init iperf kill ln ls mkdir nc netstat nettop ping poweroff rm sh sleep spin ttcp udpecho wc zombie
+ULIB   = cmd sha256 ulib usys printf umalloc inet net5 ntread edit
+UPROGS = arp cat echo fetch free grep host httpd ifconfig init iperf kill ln ls mkdir nc netstat nettop ping \
+  poweroff ps rm sh sleep spin sysfuzz ttcp udpecho uptime wc zombie
 UFILES = README index.html rc
 # Programs of tests/guest/prog; they are on the disk of the tests alone.
-TPROGS = serve5 sockets tcp tracecat pointers
+TPROGS = serve5 sockets tcp tracecat crash hostile traps badelf limits debug tty polls contract_fs contract_full contract_lib contract_mem contract_proc count filerace
 
 NETTRACE = align check console decode dump flow info input label ladder main match merge meta out \
   pcapin ring session timeline tracefile wait why
@@ -59,12 +68,23 @@ M32 = -m32 -march=i686 -std=gnu11 -ffreestanding -nostdinc \
   -fno-pic -fno-pie -fno-strict-aliasing -fno-omit-frame-pointer -fno-stack-protector \
   -fno-asynchronous-unwind-tables -g3 -MMD -MP
 OPT ?= -O2
-KFLAGS = $(M32) $(OPT) -DKERNEL $(if $(DEBUG),-DDEBUG) -Ikernel $(WARN) $(MUST) -Wframe-larger-than=512
+# The guard by its name: by default it is read from %gs:20, which is ours.
+# The checks make frames larger.
+KDEBUG = -DDEBUG -fsanitize=undefined -fstack-protector-strong -mstack-protector-guard=global -Wframe-larger-than=1024
+KFLAGS = $(M32) $(OPT) -DKERNEL -Ikernel $(WARN) $(MUST) $(if $(DEBUG),$(KDEBUG),-Wframe-larger-than=512)
+# Words at any address are what the checksum and lwIP are fast by.
+ANYALIGN = $(if $(DEBUG),-fno-sanitize=alignment)
+$(K)/kernel/net/chksum.o: KFLAGS += $(ANYALIGN)
+# What runs most, and the checks themselves: checked too, a fork costs nearly twice
+# as many instructions.
+UNCHECKED = $(if $(DEBUG),-fno-sanitize=all)
+$(patsubst %,$(K)/kernel/%.o,string ubsan memcheck lockcheck): KFLAGS += $(UNCHECKED)
 # lwIP by -I: gcc -MM leaves out what -isystem finds, and tests/layers reads that.
 LWIPSEEN = -Ikernel/net -Ikernel/net/arch/libc -I$(LWIP)/src/include -include kernel/net/lwiptrace.h
-LFLAGS = $(KFLAGS) $(LWIPSEEN)
-# Course programs come as they are: -Wall, and errors only when ours are checked.
-UFLAGS = $(M32) $(OPT) -fno-builtin -Ikernel/uapi -Iuser $(if $(WERROR),$(WARN) $(MUST),-Wall)
+LFLAGS = $(KFLAGS) $(LWIPSEEN) $(ANYALIGN)
+# Programs from outside come as they are: -Wall, never an error; ours are checked.
+EFLAGS = $(M32) $(OPT) -fno-builtin -Ikernel/uapi -Iuser -Wall
+UFLAGS = $(EFLAGS) $(if $(WERROR),$(WARN) $(MUST))
 HFLAGS = -std=gnu11 -O2 -g -MMD -MP $(WARN) $(MUST)
 
 .PHONY: all kernel tools
@@ -129,7 +149,7 @@ TAKEN = $(filter $(UPROGS) $(TPROGS) $(UFILES) dev,$(EXTRA))
 $(if $(TAKEN),$(error USERPROGS_EXTRA=$(USERPROGS_EXTRA): the disk has a file of this name already: $(TAKEN)))
 $(if $(USERPROGS_EXTRA),$(if $(EXTRA),,$(error USERPROGS_EXTRA=$(USERPROGS_EXTRA): no *.c there)))
 $(B)/extra/%.o: $(USERPROGS_EXTRA)/%.c $(B)/extra/from
-	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(UFLAGS) -c $< -o $@
+	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(EFLAGS) -c $< -o $@
 
 # These change when a list does: a program that is gone must go from the disk.
 .PHONY: look
@@ -159,7 +179,7 @@ $(B)/nettrace: $(NETTRACE:%=$(B)/host/%.o)
 # ---- verbs ---------------------------------------------------------------
 
 .PHONY: help setup setup-test setup-lint demo test test-host test-guest qemu nettop gdb guest \
-  plant bench doctor lint format loc shape clean
+  plant bench doctor lint lint-flags format loc shape clean
 .DEFAULT_GOAL := all
 PYTHON ?= /usr/bin/python3
 CAPTURE = tools/nettrace/capture -c $(CPUS)
@@ -170,7 +190,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-14s%s\n", $$1, $$2}'
 	@echo 'Variables: CPUS=1..8  B=DIR  V=1 (show commands)  OPT=-Og  CC=clang  WERROR=1'
 	@echo '           DEBUG=1 (the kernel checks itself)  USERPROGS_EXTRA=DIR (its *.c go on the disk)'
-	@echo '           LWIP_DIR=DIR  TOOLPREFIX=i686-elf-  QEMU=PROGRAM  SLOW=2 (patience of tests)'
+	@echo '           LWIP_DIR=DIR  TOOLPREFIX=i686-linux-gnu-  QEMU=PROGRAM  SLOW=2 (patience of tests)'
 
 setup: ## install what make demo needs (says what first)
 	@tools/setup/install demo
@@ -185,14 +205,16 @@ demo: setup ## boot, one real HTTP request, the merged timeline (run/latest)
 	@$(BUILD) all
 	@tools/demo $(CPUS)
 
-test: setup-test ## all tests
-	@$(BUILD) all tests $(B)/tests.img
+# Both kernels: tests of the one boot the other too.
+KERNELS = $(BUILD) DEBUG= all $(B)/tests.img $(B)/tests/fscheck && $(BUILD) DEBUG=1 $(B)/debug/kernel.elf
+test: setup-test setup-lint ## all tests, those that boot the kernel also on the debug kernel
+	@$(KERNELS) && $(BUILD) tests
 	@$(PYTHON) tests/run
-test-host: setup-test ## tests of host tools and of kernel code that runs on the host
+test-host: setup-test setup-lint ## tests of host tools and of kernel code that runs on the host
 	@$(BUILD) all tests
 	@$(PYTHON) tests/run host
-test-guest: setup-test ## tests that boot the kernel (T=WORD: only those that match)
-	@$(BUILD) all $(B)/tests.img
+test-guest: setup-test ## tests that boot the kernel (T=WORD: only those that match; DEBUG=1)
+	@$(KERNELS)
 	@$(PYTHON) tests/run guest $(T)
 
 qemu: setup ## boot, with a web page on a port of this machine; Ctrl-] leaves
@@ -213,14 +235,16 @@ plant: setup-test ## plant known faults, see that the tests find them (P=NAME...
 	@$(MAKE) --no-print-directory $(LWIPREADY)
 	@$(PYTHON) tests/plant/run $(P)
 bench: setup-test ## measure (never a test): build/bench.json
-	@$(BUILD) all
+	@$(BUILD) DEBUG= all $(B)/tests.img
 	@$(PYTHON) tools/bench/bench
 doctor: ## what this machine has and lacks
 	@tools/setup/doctor
-lint: setup-lint ## format, layers, shell scripts
-	@clang-format --dry-run -Werror $(CFILES)
-	@shellcheck -x $(SHFILES)
-	@tests/layers
+lint: setup-lint $(LWIPREADY) ## static analysis, format, shell scripts, layers (T=TOOL: that alone)
+	@$(PYTHON) tests/lint $(T)
+	@$(if $(T),,tests/layers)
+lint-flags:
+	@printf '%s\n' '$(KFLAGS)' '$(LFLAGS)' '$(UFLAGS)' '$(HFLAGS)' \
+	  '$(HFLAGS) -Ikernel/uapi' '$(KOBJS)'
 format: ## clang-format over all C files
 	clang-format -i $(CFILES)
 loc: ## lines of code by folder
@@ -242,7 +266,7 @@ SHFILES = $(shell git ls-files tools tests .ci | xargs grep -l '^\#!/bin/sh' 2>/
 # file; kernel code comes in by #include, against stand-ins in tests/host/shim.
 .PHONY: tests
 HOSTTESTS = mkfs fs ring e1000 align nettrace nettrace_check
-tests: $(HOSTTESTS:%=$(B)/tests/test_%)
+tests: $(HOSTTESTS:%=$(B)/tests/test_%) $(B)/tests/fscheck
 SANITIZE = -std=gnu11 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover -Wall -Wextra -MMD -MP
 TOOL_SAN = $(patsubst %,$(B)/san/%.o,$(filter-out main,$(NETTRACE)))
 
@@ -253,6 +277,9 @@ $(B)/tests/test_e1000: TEXTRA = -DKERNEL -Itests/host/shim -Ikernel -fno-pie -no
 $(B)/tests/test_align $(B)/tests/test_nettrace $(B)/tests/test_nettrace_check: $(TOOL_SAN)
 $(B)/tests/test_%: tests/host/test_%.c
 	$(call say,TEST,$<)mkdir -p $(@D) && $(HOSTCC) $(SANITIZE) $< $(filter %.o,$^) $(TEXTRA) -o $@ -lcmocka -lpcap
+# A tool of tests/guest/test_powercut.py; it looks at many thousand disks.
+$(B)/tests/fscheck: tests/host/fscheck.c tools/mkfs/check.c
+	$(call say,TEST,$@)mkdir -p $(@D) && $(HOSTCC) $(HFLAGS) -Ikernel/uapi $^ -o $@
 $(B)/san/%.o: tools/nettrace/%.c
 	$(call say,TEST,$<)mkdir -p $(@D) && $(HOSTCC) $(SANITIZE) -c $< -o $@
 

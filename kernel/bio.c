@@ -12,6 +12,7 @@
 // the list, which is in order of last use: the last one free is recycled first.
 
 #include "defs.h"
+#include "debug.h"
 #include "buf.h"
 #include "spinlock.h"
 #include "uapi/param.h"
@@ -112,6 +113,7 @@ brelse(struct buf *b)
   releasesleep(&b->lock);
 
   acquire(&bcache.lock);
+  ASSERT(b->refcnt > 0);
   if(--b->refcnt == 0) {
     unlink_buf(b);
     make_first(b);
@@ -132,6 +134,7 @@ void
 bunpin(struct buf *b)
 {
   acquire(&bcache.lock);
+  ASSERT(b->refcnt > 0);
   b->refcnt--;
   release(&bcache.lock);
 }

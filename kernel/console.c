@@ -3,8 +3,10 @@
 //
 // Cooked: echo; a read returns one line at most.  ^H and DEL erase, ^U kills
 // the line, ^D ends the file, ^C kills the foreground job, ^P lists processes.
-// Raw: bytes as they come, no echo, no special key.  The process that set raw
-// mode owns it: when it ends, however it ends, the old mode is back.
+// Raw: bytes as they come, no echo, no special key.  Edit: raw for a line editor,
+// but ^P still lists processes, and comes to the editor too, to draw its line again.
+// The process that leaves cooked mode owns the new one: when it ends, however it
+// ends, cooked mode is back, and what nobody has read goes through the keys' meanings.
 //
 // cons.lock guards input and modes.  cons_out keeps a program's write together,
 // cprintf's lock a line of the kernel's.
@@ -25,14 +27,14 @@
 static struct {
   struct spinlock lock;
   char buf[INPUT];
-  u32 r;        // next byte to read
-  u32 w;        // end of the bytes a reader may take
-  u32 e;        // end of the line being edited
-  u32 overflow; // bytes that found it full
-  int raw;
-  struct proc *raw_owner;
-  int fg;   // pid that ^C kills, 0 none
-  int size; // rows << 16 | cols
+  u32 r;              // next byte to read
+  u32 w;              // end of the bytes a reader may take
+  u32 e;              // end of the line being edited
+  u32 overflow;       // bytes that found it full
+  int mode;           // TTY_COOKED, TTY_RAW, TTY_EDIT
+  struct proc *owner; // who left cooked mode, 0 in it
+  int fg;             // pid that ^C kills, 0 none
+  int size;           // rows << 16 | cols
 } cons;
 
 static struct sleeplock cons_out; // a write comes out in one piece
@@ -70,9 +72,11 @@ console_putc(int c)
 // ---- input ---------------------------------------------------------------
 
 static void
-rub_out(void)
+rub_out(int echo)
 {
   cons.e--;
+  if(!echo)
+    return;
   console_putc('\b');
   console_putc(' ');
   console_putc('\b');
@@ -87,18 +91,16 @@ hand_over(void)
   poll_wake();
 }
 
-static void
+// Keep a byte; 0 if the buffer is full.
+static int
 store(int c)
 {
   if(cons.e - cons.r >= INPUT) {
     cons.overflow++;
-    return;
+    return 0;
   }
   cons.buf[cons.e++ % INPUT] = (char)c;
-  if(!cons.raw && c != CTRL('D'))
-    console_putc(c);
-  if(cons.raw || c == '\n' || c == CTRL('D') || cons.e - cons.r == INPUT)
-    hand_over();
+  return 1;
 }
 
 static void
@@ -112,53 +114,67 @@ kill_foreground(void)
     kill_tree(cons.fg);
 }
 
-// Returns 1 if c was a key with a meaning.  ^P is left to the caller: it
-// prints, and must not hold the lock.
-static int
-special(int c)
+// Cooked mode: what a byte does to the line.  No echo: it was typed in another
+// mode and found no reader; then ^C ends no job, since it was not meant for this one.
+static void
+cook(int c, int echo)
 {
   switch(c) {
+  case 0:
+  case CTRL('P'):
+    return;
   case CTRL('H'):
   case DEL:
     if(cons.e != cons.w)
-      rub_out();
-    return 1;
+      rub_out(echo);
+    return;
   case CTRL('U'):
     while(cons.e != cons.w)
-      rub_out();
-    return 1;
+      rub_out(echo);
+    return;
   case CTRL('C'):
-    kill_foreground();
-    return 1;
+    if(echo)
+      kill_foreground();
+    cons.e = cons.w;
+    return;
   }
-  return 0;
+  if(c == '\r')
+    c = '\n';
+  if(!store(c))
+    return;
+  if(echo && c != CTRL('D'))
+    console_putc(c);
+  if(c == '\n' || c == CTRL('D') || cons.e - cons.r == INPUT)
+    hand_over();
 }
 
-// getc: the next byte, 0 for none that counts, -1 when there are no more.
+// ^P.  Without the lock: it prints much.
+static void
+dump(void)
+{
+  u32 lost = cons.overflow;
+  release(&cons.lock);
+  proc_dump();
+  cprintf("console: %u bytes of input lost\n", lost);
+  acquire(&cons.lock);
+}
+
+// getc: the next byte, -1 when there are no more.
 // Context: interrupt.
 void
 console_intr(int (*getc)(void))
 {
-  int c, dump = 0;
+  int c, dumped = 0;
   acquire(&cons.lock);
   while((c = getc()) >= 0) {
-    if(c == 0)
-      continue;
-    if(cons.raw) {
-      store(c);
-      continue;
-    }
-    if(c == CTRL('P'))
-      dump = 1;
-    else if(!special(c))
-      store(c == '\r' ? '\n' : c);
+    if(c == CTRL('P') && cons.mode != TTY_RAW && !dumped++)
+      dump();
+    if(cons.mode == TTY_COOKED)
+      cook(c, 1);
+    else if(store(c))
+      hand_over();
   }
-  u32 lost = cons.overflow;
   release(&cons.lock);
-  if(dump) {
-    proc_dump();
-    cprintf("console: %u bytes of input lost\n", lost);
-  }
 }
 
 // Wait until there is something to read.  0, -1 killed, -EAGAIN.
@@ -180,13 +196,13 @@ take(char *dst, int n)
   int i = 0;
   while(i < n && cons.r != cons.w) {
     char c = cons.buf[cons.r % INPUT];
-    if(!cons.raw && c == CTRL('D')) {
+    if(cons.mode == TTY_COOKED && c == CTRL('D')) {
       cons.r += i == 0; // after text it stays: the next read finds the end
       break;
     }
     cons.r++;
     dst[i++] = c;
-    if(!cons.raw && c == '\n')
+    if(cons.mode == TTY_COOKED && c == '\n')
       break;
   }
   return i;
@@ -226,14 +242,22 @@ console_poll(struct file *f)
 
 // ---- modes ---------------------------------------------------------------
 
-// Caller holds cons.lock.  What is being edited becomes readable as it stands.
+// Caller holds cons.lock.  Away from cooked mode, what is being edited becomes
+// readable as it stands; back to it, what is unread becomes lines.
 static void
-set_raw(int raw, struct proc *owner)
+set_mode(int mode, struct proc *owner)
 {
-  cons.raw = raw;
-  cons.raw_owner = raw ? owner : 0;
-  if(raw && cons.w != cons.e)
+  int old = cons.mode;
+  cons.mode = mode;
+  cons.owner = mode == TTY_COOKED ? 0 : owner;
+  if(old == TTY_COOKED && cons.w != cons.e)
     hand_over();
+  if(old == TTY_COOKED || mode != TTY_COOKED)
+    return;
+  u32 i = cons.r, end = cons.e;
+  cons.w = cons.e = cons.r;
+  while(i != end) // never overtaken: each byte leaves at most one
+    cook(cons.buf[i++ % INPUT] & 0xff, 0);
 }
 
 // ttyctl.  Context: thread.
@@ -244,9 +268,9 @@ console_ctl(int op, int arg)
   acquire(&cons.lock);
   switch(op) {
   case TTY_MODE:
-    if(arg == 0 || arg == 1) {
-      old = cons.raw;
-      set_raw(arg, myproc());
+    if(arg == TTY_COOKED || arg == TTY_RAW || arg == TTY_EDIT) {
+      old = cons.mode;
+      set_mode(arg, myproc());
     }
     break;
   case TTY_FG:
@@ -271,8 +295,8 @@ void
 console_exit(struct proc *p)
 {
   acquire(&cons.lock);
-  if(cons.raw_owner == p)
-    set_raw(0, 0);
+  if(cons.owner == p)
+    set_mode(TTY_COOKED, 0);
   if(cons.fg == p->pid)
     cons.fg = 0;
   release(&cons.lock);

@@ -74,6 +74,7 @@ cpu_init(struct cpu *c, u32 id)
   asm volatile("movw %w0,%%gs" : : "r"(SEG_KCPU << 3) : "memory");
   // clang-format on
   ltr(SEG_TSS << 3);
+  lldt(0); // after a reset it lies at 0, where a program could have its page
   // No FPU state is kept: a float instruction faults and ends the program.
   lcr0((rcr0() | CR0_EM | CR0_WP) & ~CR0_MP);
 }

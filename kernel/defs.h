@@ -74,6 +74,7 @@ void cpu_drop_pgdir(void);           // this CPU: back to kpgdir if no process h
 void disk_init(void);       // finds the root disk: RAM disk or IDE
 void disk_intr(void);       //
 void disk_rw(struct buf *); // dirty: write, else read; caller holds b->lock
+void disk_flush(void);      // until what was written would survive a power cut
 u32 disk_blocks(void);      // size of the root disk in blocks, 0 unknown
 
 // exec.c
@@ -144,6 +145,7 @@ struct bootinfo {
   u32 ram_end;            // physical, at most PHYSTOP
 };
 extern struct bootinfo bootinfo;
+extern u64 entry_tsc; // when kmain began
 
 // memdev.c
 void memdev_init(void); // /dev/null, /dev/zero
@@ -165,10 +167,14 @@ int opt_num(const char *name, u32 *val); // 1 and *val if it is given and a numb
 
 // panic.c
 void panic(const char *, ...) __attribute__((noreturn, format(printf, 1, 2)));
+void panic_tell(void (*)(void), const char *, ...) __attribute__((noreturn, format(printf, 2, 3)));
 void panic_trap(struct trapframe *, const char *why) __attribute__((noreturn));
 void panic_check(void);                // another CPU has panicked: stop here
 const char *symname(u32 pc, u32 *off); // "?" if it is no kernel text
 extern volatile u32 panicked;
+#define BACKTRACE 12
+void backtrace_take(u32 *pcs); // of the caller: BACKTRACE words
+void backtrace_print(const u32 *pcs);
 void machine_off(u32 code) __attribute__((noreturn)); // QEMU ends with (code << 1) | 1
 
 // pci.c
@@ -210,11 +216,11 @@ void sleep(void *chan, struct spinlock *);
 int sleep_why(void *chan, struct spinlock *, u64 ns, u8 why); // why: SLEEPWHY of the trace
 int sleep_until(void *chan, struct spinlock *, u64 ns);       // absolute; 0 woken, 1 time over, -1 killed
 void wakeup(void *chan);
-void proc_tick(u64 now);                 // wakes what has slept until now
-void proc_dump(void);                    // ^P
-int proc_info(struct psinfo *, int max); // how many there are
+void proc_tick(u64 now);        // wakes what has slept until now
+void proc_dump(void);           // ^P
+int proc_info(char *, int max); // how many there are
 void proc_name(int pid, char name[16]);
-void proc_snap(void);                    // one proc event per process
+void proc_snap(void); // one proc event per process
 
 // rand.c
 u32 rand32(void);

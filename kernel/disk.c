@@ -6,6 +6,9 @@
 // others sleep on their buffers until disk_intr has seen it done.  IDE needs
 // one interrupt per block; that is slow and simple.
 //
+// A drive may keep what it has acknowledged in a cache, and lose it with the
+// power: log.c calls disk_flush where the order of its writes matters.
+//
 // Registers and commands: ATA, PIO data-in and data-out commands, 28-bit LBA.
 
 #include "defs.h"
@@ -38,6 +41,7 @@
 
 #define CMD_READ     0x20
 #define CMD_WRITE    0x30
+#define CMD_FLUSH    0xe7 // FLUSH CACHE: done when all is on the medium
 #define CMD_IDENTIFY 0xec
 
 static struct {
@@ -45,7 +49,9 @@ static struct {
   u8 *ram;           // [c] RAM disk, 0: IDE
   int unit;          // [c] IDE drive, 0 or 1
   u32 nblocks;       // [c]
+  int has_flush;     // [c] the drive knows FLUSH CACHE
   struct buf *queue; // [lock] first: in progress
+  struct buf flush;  // [lock] in the queue it is no block but a FLUSH CACHE
 } disk;              // [c] constant after disk_init
 
 // ---- IDE ----------------------------------------------------------------
@@ -77,7 +83,8 @@ ide_identify(int unit)
   if(status <= 0 || (status & STATUS_ERR) || (status & STATUS_DRQ) == 0)
     return 0; // a CD drive answers with an error
   insl(IDE_DATA, id, sizeof(id) / 4);
-  return id[60] | (u32)id[61] << 16; // words 60-61: sectors in 28-bit addressing
+  disk.has_flush = (id[83] & 0xd000) == 0x5000; // word 83: bit 12, and bits 15-14 are 01 if it is valid
+  return id[60] | (u32)id[61] << 16;            // words 60-61: sectors in 28-bit addressing
 }
 
 // Give the first buffer of the queue to the drive.  Caller holds disk.lock.
@@ -89,6 +96,11 @@ ide_start(void)
 
   if(ide_wait() < 0)
     panic("disk: drive ide%d does not answer", disk.unit);
+  if(b == &disk.flush) {
+    outb(IDE_DRIVE, (u8)(DRIVE_LBA | (disk.unit ? DRIVE_UNIT : 0)));
+    outb(IDE_CMD, CMD_FLUSH);
+    return;
+  }
   outb(IDE_COUNT, 1);
   outb(IDE_LBA0, (u8)lba);
   outb(IDE_LBA1, (u8)(lba >> 8));
@@ -105,6 +117,14 @@ ide_start(void)
   outsl(IDE_DATA, b->data, BSIZE / 4);
 }
 
+static const char *
+what_is(const struct buf *b)
+{
+  if(b == &disk.flush)
+    return "flush";
+  return b->dirty ? "write" : "read";
+}
+
 // The drive has done the first buffer of the queue: wake its caller, start the next.
 void
 disk_intr(void)
@@ -118,7 +138,7 @@ disk_intr(void)
   }
   // Going on without the block would write nonsense over a good disk.
   if(status < 0 || (status & (STATUS_ERR | STATUS_DF)))
-    panic("disk: %s error at block %u", b->dirty ? "write" : "read", b->blockno);
+    panic("disk: %s error at block %u", what_is(b), b->blockno);
   if(!b->dirty) {
     insl(IDE_DATA, b->data, BSIZE / 4);
     b->valid = 1;
@@ -173,6 +193,18 @@ disk_rw(struct buf *b)
     ram_rw(b);
   else
     ide_rw(b);
+}
+
+// Return when all that was written so far would survive a power cut.  Sleeps.
+// One caller at a time: log.c, which commits or recovers.
+void
+disk_flush(void)
+{
+  if(disk.ram || !disk.has_flush) // a drive too old for the command has no such cache
+    return;
+  disk.flush.valid = 1;
+  disk.flush.dirty = 1;
+  ide_rw(&disk.flush);
 }
 
 u32

@@ -69,6 +69,8 @@ good_segment(const struct proghdr *ph, u32 filesize, u32 sz)
 static int
 load_segment(struct inode *ip, const struct proghdr *ph, struct image *im)
 {
+  if(ph->memsz == 0 && ph->filesz == 0)
+    return 0; // linkers leave such behind, anywhere
   if(!good_segment(ph, ip->size, im->sz))
     return -1;
   u32 end = ph->vaddr + ph->memsz;
@@ -162,6 +164,24 @@ last_component(const char *path)
   return last;
 }
 
+// The registers a program begins with: none of the old one's flags, segments
+// or values.
+static void
+start_registers(struct trapframe *tf, const struct image *im)
+{
+  const u16 data = SEG_UDATA << 3 | DPL_USER;
+
+  *tf = (struct trapframe){
+    .eip = im->entry,
+    .esp = im->sp,
+    .cs = SEG_UCODE << 3 | DPL_USER,
+    .ds = data,
+    .es = data,
+    .ss = data,
+    .eflags = FL_IF,
+  };
+}
+
 // Run the program at path with the arguments argv[], which ends in 0.  0, and
 // the process is the new program as soon as it is in user mode again; -1, and
 // it is as before.  path and argv may lie in the old image.
@@ -180,9 +200,8 @@ exec(char *path, char **argv)
   safestrcpy(p->name, last_component(path), sizeof(p->name));
   pde_t *old = p->pgdir;
   p->pgdir = im.dir;
-  p->sz = im.sz;
-  p->tf->eip = im.entry;
-  p->tf->esp = im.sp;
+  p->sz = p->heap = im.sz;
+  start_registers(p->tf, &im);
   switch_uvm(p);
   uvm_free(old); // path and argv are gone
   TRACE(proc, .pkt = 0, .sock = 0, .ppid = (u16)(p->parent ? p->parent->pid : 0), .what = PROCWHAT_EXEC,

@@ -9,6 +9,7 @@
 // not FD_NONE is not free even at ref 0: its last owner is still closing it.
 
 #include "defs.h"
+#include "debug.h"
 #include "file.h"
 #include "spinlock.h"
 #include "uapi/fcntl.h"
@@ -50,6 +51,8 @@ file_counts(u32 *files, u32 *pipe_ends)
 struct file *
 filealloc(void)
 {
+  if(fail_now())
+    return 0;
   acquire(&ftable.lock);
   for(struct file *f = ftable.file; f < ftable.file + NFILE; f++)
     if(f->ref == 0 && f->type == FD_NONE) {
@@ -81,16 +84,17 @@ put_inode(struct inode *ip)
   end_op();
 }
 
-// Give a reference back; the last one closes.
+// Give a reference back; the last one closes.  A file that never got its type is
+// free as soon as the lock is: from there on it is somebody else's.
 void
 fileclose(struct file *f)
 {
   acquire(&ftable.lock);
   if(f->ref < 1)
     panic("file: close of a closed file");
-  int left = --f->ref;
+  int over = --f->ref > 0 || f->type == FD_NONE;
   release(&ftable.lock);
-  if(left > 0)
+  if(over)
     return;
 
   if(f->type == FD_PIPE)

@@ -16,6 +16,7 @@
 // fails and what it had taken is given back in the same transaction.
 
 #include "defs.h"
+#include "debug.h"
 #include "buf.h"
 #include "file.h"
 #include "proc.h"
@@ -63,6 +64,8 @@ clear_bit(const u8 *map, u32 lo, u32 hi)
 static u32
 balloc(u32 dev)
 {
+  if(fail_now())
+    return 0;
   for(u32 b0 = datastart - datastart % BPB; b0 < sb.size; b0 += BPB) {
     u32 lo = b0 < datastart ? datastart - b0 : 0;
     u32 hi = sb.size - b0 < BPB ? sb.size - b0 : BPB;
@@ -117,6 +120,8 @@ iget(u32 dev, u32 inum)
     if(empty == 0 && ip->ref == 0)
       empty = ip;
   }
+  if(empty && fail_now())
+    empty = 0;
   if(empty) {
     empty->dev = dev;
     empty->inum = inum;
@@ -196,6 +201,8 @@ ialloc(u32 dev, short type)
 {
   u32 inum = 0;
 
+  if(fail_now())
+    return 0;
   for(u32 i = 1; inum == 0 && i < sb.ninodes; i = (i / IPB + 1) * IPB)
     inum = take_inode(dev, i, type);
   if(inum == 0)
@@ -227,6 +234,7 @@ struct inode *
 idup(struct inode *ip)
 {
   acquire(&itable.lock);
+  ASSERT(ip->ref > 0);
   ip->ref++;
   release(&itable.lock);
   return ip;
@@ -289,6 +297,7 @@ void
 iput(struct inode *ip)
 {
   acquire(&itable.lock);
+  ASSERT(ip->ref > 0);
   if(ip->ref == 1 && ip->valid && ip->nlink == 0 && ip->type != 0) {
     release(&itable.lock);
     ifree(ip);

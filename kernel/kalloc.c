@@ -5,6 +5,7 @@
 // they lie above `fresh`, so that booting does not touch all of RAM (which is a
 // sparse file on the host).
 #include "defs.h"
+#include "debug.h"
 #include "mmu.h"
 #include "spinlock.h"
 #include "uapi/memlayout.h"
@@ -55,6 +56,8 @@ kalloc_init(void)
 char *
 kalloc(void)
 {
+  if(fail_now())
+    return 0;
   acquire(&kmem.lock);
   struct page *p = kmem.free;
   if(p) {
@@ -64,6 +67,8 @@ kalloc(void)
     p = P2V(kmem.fresh);
     kmem.fresh += PGSIZE;
   }
+  if(p)
+    page_out(p);
   release(&kmem.lock);
   return (char *)p;
 }
@@ -75,6 +80,7 @@ kfree(char *v)
   if(pa % PGSIZE || pa < boot_end() || pa >= kmem.end)
     panic("kfree: 0x%x is no page of ours", (u32)v);
   acquire(&kmem.lock);
+  page_back(v);
   struct page *p = (struct page *)v;
   p->next = kmem.free;
   kmem.free = p;

@@ -19,9 +19,9 @@ static const char shifted[] = "\0\033"
 static int shift, ctrl, caps, extended;
 static const char *pending = ""; // rest of an escape sequence
 
-// The arrows as a terminal sends them.
+// The keys for moving as a terminal sends them.
 static const char *
-arrow(u8 code)
+moving(u8 code)
 {
   switch(code) {
   case 0x48:
@@ -32,6 +32,12 @@ arrow(u8 code)
     return "\033[C";
   case 0x4b:
     return "\033[D";
+  case 0x47:
+    return "\033[H"; // Home
+  case 0x4f:
+    return "\033[F"; // End
+  case 0x53:
+    return "\033[3~"; // Delete
   }
   return "";
 }
@@ -70,15 +76,10 @@ character(u8 code)
   return c;
 }
 
-// The next byte of input: -1 nothing left, 0 nothing to read for a person.
+// What a scan code gives: a character, or 0 for none.
 static int
-getc(void)
+decode(u8 code)
 {
-  if(*pending)
-    return *pending++;
-  if(!(inb(STATUS) & HAS_DATA))
-    return -1;
-  u8 code = inb(DATA);
   if(code == 0xe0) {
     extended = 1;
     return 0;
@@ -88,11 +89,25 @@ getc(void)
   extended = 0;
   if(modifier(code, down) || !down)
     return 0;
-  if(ext && *arrow(code)) {
-    pending = arrow(code);
+  if(ext && *moving(code)) {
+    pending = moving(code);
     return *pending++;
   }
   return character(code);
+}
+
+// The next byte of input, -1 when there are no more.
+static int
+getc(void)
+{
+  if(*pending)
+    return *pending++;
+  while(inb(STATUS) & HAS_DATA) {
+    int c = decode(inb(DATA));
+    if(c)
+      return c;
+  }
+  return -1;
 }
 
 void

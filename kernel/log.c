@@ -11,10 +11,14 @@
 //
 // A power cut before 2 leaves the disk as before the group; after it, recovery
 // repeats 3 and 4.  On disk: header { int n; int block[n] }, then n blocks.
+// Each step must be on the medium before the next one begins, and 4 before 1 of
+// the next group: hence the calls of disk_flush.
+//
 // A transaction writes at most MAXOPBLOCKS different blocks; begin_op waits
 // until that many more are sure to fit.
 
 #include "defs.h"
+#include "debug.h"
 #include "buf.h"
 #include "spinlock.h"
 #include "trace/trace.h"
@@ -82,10 +86,14 @@ commit(void)
   if(log.n == 0)
     return;
   write_blocks();
-  write_head(log.n); // here it is committed
+  disk_flush();
+  write_head(log.n);
+  disk_flush(); // here it is committed
   install();
+  disk_flush();
   log.n = 0;
   write_head(0);
+  disk_flush(); // else the next group's blocks could meet this one's header
 }
 
 // Repeat what was committed before the power went.  Runs before any other use
@@ -102,7 +110,12 @@ recover(const struct superblock *sb)
     ok = (u32)h->block[i] >= sb->inodestart && (u32)h->block[i] < sb->size;
   if(!ok)
     cprintf("fs: the log's header makes no sense (n %d): not mounted\n", h->n);
-  for(u32 i = 0; ok && i < n; i++) {
+  if(!ok || n == 0) {
+    brelse(hb);
+    return ok ? 0 : -1;
+  }
+  disk_flush(); // after a panic the header may be in the drive's cache only
+  for(u32 i = 0; i < n; i++) {
     struct buf *from = bread(log.dev, log.start + 1 + i);
     struct buf *to = bread(log.dev, (u32)h->block[i]);
     memmove(to->data, from->data, BSIZE);
@@ -110,12 +123,12 @@ recover(const struct superblock *sb)
     brelse(from);
     brelse(to);
   }
-  if(ok && n) {
-    h->n = 0;
-    bwrite(hb);
-  }
+  disk_flush();
+  h->n = 0;
+  bwrite(hb);
+  disk_flush();
   brelse(hb);
-  return ok ? 0 : -1;
+  return 0;
 }
 
 // Take the log of a file system that is being mounted; sb was checked.
@@ -131,21 +144,28 @@ log_init(u32 dev, const struct superblock *sb)
   return recover(sb);
 }
 
+// A transaction is waited for like a lock, and has its place in their order:
+// before inodes.  Nobody takes this one; the lock checker is told as if.
+static struct sleeplock transaction = {.name = "transaction"};
+
 // Start a system call that changes the file system.  Sleeps until it fits.
 void
 begin_op(void)
 {
+  slock_wants(&transaction);
   acquire(&log.lock);
   while(log.committing || log.n + (log.calls + 1) * MAXOPBLOCKS > log.max)
     sleep(&log, &log.lock);
   log.calls++;
   release(&log.lock);
+  slock_has(&transaction);
 }
 
 // End it.  The last of a group commits.
 void
 end_op(void)
 {
+  slock_lets_go(&transaction);
   acquire(&log.lock);
   log.calls--;
   if(log.committing)

@@ -5,9 +5,11 @@
 // frames back for a second (net/e1000.c); interrupts come on last, in the
 // scheduler.
 #include "defs.h"
+#include "debug.h"
 #include "proc.h"
 #include "trace/trace.h"
 #include "uapi/memlayout.h"
+#include "x86.h"
 
 #define MULTIBOOT  0x2badb002 // what the loader leaves in eax
 #define MB_CMDLINE (1 << 2)
@@ -80,15 +82,19 @@ enter_scheduler(void)
   __builtin_unreachable();
 }
 
+u64 entry_tsc; // tools/bench reads it from outside
+
 void kmain(u32 magic, u32 info);
 void
 kmain(u32 magic, u32 info)
 {
+  entry_tsc = rdtsc();
   cpu_init(&cpus[0], 0);
   uart_init();
   copy_bootinfo(magic, info);
   kvm_init();
   opts_init();
+  stack_guard_init();
   console_init();
   vga_init();
   cprintf("xv6-nettrace\n");

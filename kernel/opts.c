@@ -2,34 +2,51 @@
 // stand in double quotes.  The first word is the kernel's file name.
 #include "defs.h"
 
+// Each option, and the words it may be, if these are all.
 // ORDER options (docs: README.md)
-static const char *const known[] = {
-  "console",
-  "init",
-  "ip",
-  "ipfallback",
-  "msl",
-  "ncpu",
-  "nonce",
-  "panic",
-  "rc",
-  "root",
-  "run",
-  "seed",
-  "trace",
-  "trace_head0",
-  "trace_slots",
+static const struct {
+  const char *name, *words;
+} known[] = {
+  {"console", "auto serial vga"},
+#ifdef DEBUG
+  {"failnth", 0},
+#endif
+  {"init", 0},
+  {"ip", 0},
+  {"ipfallback", 0},
+  {"msl", 0},
+  {"ncpu", 0},
+  {"nonce", 0},
+  {"panic", "exit halt"},
+  {"rc", "on off"},
+  {"root", 0},
+  {"run", 0},
+  {"seed", 0},
+  {"trace", 0},
+  {"trace_head0", 0},
+  {"trace_slots", 0},
 };
 
 static char line[sizeof(bootinfo.cmdline)]; // cut into words by NULs
-static char *names[64], *values[64];
-static int nopts;
+static char *values[NELEM(known)];          // of known[], 0: not given
 
+// Its index in known[], -1 if there is none.
 static int
-is_known(const char *name)
+find(const char *name)
 {
   for(u32 i = 0; i < NELEM(known); i++)
-    if(strcmp(known[i], name) == 0)
+    if(strcmp(known[i].name, name) == 0)
+      return (int)i;
+  return -1;
+}
+
+// Is word one of words?
+static int
+one_of(const char *words, const char *word)
+{
+  u32 n = strlen(word);
+  for(const char *s = words; s; s = strchr(s, ' '), s += s != 0)
+    if(n > 0 && strncmp(s, word, n) == 0 && (s[n] == ' ' || s[n] == 0))
       return 1;
   return 0;
 }
@@ -57,35 +74,46 @@ unquote(char *s)
   *to = 0;
 }
 
+// One word of the command line; of several of a kind the last counts.
+static void
+take(char *word)
+{
+  char *eq = strchr(word, '=');
+  if(eq)
+    *eq = 0;
+  int i = eq ? find(word) : -1;
+  if(i < 0) {
+    cprintf("boot: unknown option %s ignored\n", word);
+    return;
+  }
+  unquote(eq + 1);
+  if(known[i].words && !one_of(known[i].words, eq + 1)) {
+    cprintf("boot: %s=%s ignored, want one of: %s\n", word, eq + 1, known[i].words);
+    return;
+  }
+  values[i] = eq + 1;
+}
+
 void
 opts_init(void)
 {
   safestrcpy(line, bootinfo.cmdline, sizeof(line));
-  for(char *s = word_end(line); *s && nopts < (int)NELEM(names);) {
+  int full = strlen(line) == sizeof(line) - 1; // then there was more, or may have been
+  for(char *s = word_end(line); *s;) {
     char *word = s;
     s = word_end(s);
-    char *eq = strchr(word, '=');
-    if(*word == 0)
-      continue;
-    if(eq)
-      *eq = 0;
-    if(eq == 0 || !is_known(word)) {
-      cprintf("boot: unknown option %s ignored\n", word);
-      continue;
-    }
-    unquote(eq + 1);
-    names[nopts] = word;
-    values[nopts++] = eq + 1;
+    if(full && *s == 0)
+      cprintf("boot: the command line is too long, ignored from byte %u on: %s\n", (u32)(word - line), word);
+    else if(*word)
+      take(word);
   }
 }
 
 const char *
 opt_str(const char *name)
 {
-  for(int i = nopts; i-- > 0;)
-    if(strcmp(names[i], name) == 0)
-      return values[i];
-  return 0;
+  int i = find(name);
+  return i < 0 ? 0 : values[i];
 }
 
 int
@@ -98,7 +126,7 @@ opt_num(const char *name, u32 *val)
   if(*s == 0)
     goto bad;
   for(const char *p = s; *p; p++) {
-    if(*p < '0' || *p > '9' || v > (~0u - 9) / 10)
+    if(*p < '0' || *p > '9' || v > (~0u - (*p - '0')) / 10)
       goto bad;
     v = v * 10 + (*p - '0');
   }

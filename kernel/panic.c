@@ -61,17 +61,44 @@ is_stack(u32 p)
   return p % 4 == 0 && ((p >= KERNBASE && p < KERNBASE + bootinfo.ram_end) || (p >= KSTACKS && p < DEVSPACE));
 }
 
-static void
-backtrace(u32 ebp)
+// Return addresses from the frame at ebp up, at most n; how many.
+static int
+walk_frames(u32 ebp, u32 *pcs, int n)
 {
-  for(int i = 0; i < FRAMES && is_stack(ebp) && is_stack(ebp + 4); i++) {
+  int i = 0;
+  while(i < n && is_stack(ebp) && is_stack(ebp + 4)) {
     const u32 *frame = (const u32 *)ebp;
     // A hole below a kernel stack would fault: frames only ever go up.
     if(frame[0] != 0 && frame[0] <= ebp)
       break;
-    print_pc(frame[1]);
+    pcs[i++] = frame[1];
     ebp = frame[0];
   }
+  return i;
+}
+
+static void
+backtrace(u32 ebp)
+{
+  static u32 pcs[FRAMES];
+  int n = walk_frames(ebp, pcs, FRAMES);
+  for(int i = 0; i < n; i++)
+    print_pc(pcs[i]);
+}
+
+// Who called the caller, for later: BACKTRACE words, the rest 0.
+void
+backtrace_take(u32 *pcs)
+{
+  memset(pcs, 0, BACKTRACE * sizeof(*pcs));
+  walk_frames(rebp(), pcs, BACKTRACE);
+}
+
+void
+backtrace_print(const u32 *pcs)
+{
+  for(int i = 0; i < BACKTRACE && pcs[i]; i++)
+    print_pc(pcs[i]);
 }
 
 void
@@ -121,20 +148,39 @@ end(void)
   machine_off(PANIC_CODE);
 }
 
+static void panic_words(u32 ebp, void (*tell)(void), const char *f, va_list ap) __attribute__((noreturn));
+static void
+panic_words(u32 ebp, void (*tell)(void), const char *f, va_list ap)
+{
+  static char words[NCPU][128];
+  cli();
+  char *mine = words[mycpu()->id];
+  kvsnprintf(mine, sizeof(words[0]), f, ap);
+  begin(mine);
+  backtrace(ebp);
+  if(tell)
+    tell();
+  end();
+  __builtin_unreachable();
+}
+
 // Our own invariant is broken.  Never for what a packet, a program or a device
 // did.  Any context.
 void
 panic(const char *f, ...)
 {
-  static char words[128];
   va_list ap;
   va_start(ap, f);
-  kvsnprintf(words, sizeof(words), f, ap);
-  va_end(ap);
-  begin(words);
-  backtrace(rebp());
-  end();
-  __builtin_unreachable();
+  panic_words(rebp(), 0, f, ap);
+}
+
+// The same, and tell prints more.
+void
+panic_tell(void (*tell)(void), const char *f, ...)
+{
+  va_list ap;
+  va_start(ap, f);
+  panic_words(rebp(), tell, f, ap);
 }
 
 void

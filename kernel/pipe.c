@@ -6,13 +6,15 @@
 // under the spinlock: it was checked, and user pages are never taken away.
 
 #include "defs.h"
+#include "debug.h"
 #include "file.h"
 #include "proc.h"
 #include "trace/trace.h"
 #include "uapi/fcntl.h"
 #include "uapi/net.h"
 
-#define PIPESIZE 512 // a power of two: the counts below wrap
+#define PIPESIZE  512 // a power of two: the counts below wrap
+#define PIPEWHOLE 256 // a write of up to so many bytes goes in whole: lines of two writers do not mix
 
 // One per pipe, a page from kalloc; freed when both ends are closed.
 struct pipe {
@@ -57,6 +59,7 @@ void
 pipeclose(struct pipe *p, int writable)
 {
   acquire(&p->lock);
+  ASSERT(writable ? p->writeopen : p->readopen);
   if(writable) {
     p->writeopen = 0;
     wakeup(&p->nread);
@@ -91,6 +94,13 @@ put(struct pipe *p, const char *src, int n)
   for(; i < n && p->nwrite != p->nread + PIPESIZE; i++)
     p->at[p->nwrite++ % PIPESIZE] = src[i];
   return i;
+}
+
+// Must a write of n bytes wait, though a part of it may fit?  Caller holds p->lock.
+static int
+must_wait(struct pipe *p, const struct file *f, int n)
+{
+  return !(f->flags & O_NONBLOCK) && n <= PIPEWHOLE && PIPESIZE - (p->nwrite - p->nread) < (u32)n;
 }
 
 // At least one byte, 0 when the pipe is empty and no writer is left; -EAGAIN
@@ -130,7 +140,7 @@ pipewrite(struct file *f, const char *src, int n)
       release(&p->lock);
       return -1;
     }
-    int m = put(p, src + done, n - done);
+    int m = must_wait(p, f, n) ? 0 : put(p, src + done, n - done);
     done += m;
     wakeup(&p->nread);
     if(done == n || (f->flags & O_NONBLOCK))

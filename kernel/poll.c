@@ -62,20 +62,24 @@ poll_sleep(u32 seq, u64 deadline_ns)
   return how;
 }
 
-// Set revents of each entry; how many are not 0.
+// Set revents of each of the n entries at set, which need not be aligned; how
+// many are not 0.
 static int
-look(struct pollfd *pfd, int n)
+look(char *set, int n)
 {
   struct proc *p = myproc();
   int ready = 0;
 
-  for(int i = 0; i < n; i++) {
-    int fd = pfd[i].fd, bits = POLLNVAL;
-    if(fd < 0)
+  for(int i = 0; i < n; i++, set += sizeof(struct pollfd)) {
+    struct pollfd e;
+    memmove(&e, set, sizeof(e));
+    int bits = POLLNVAL;
+    if(e.fd < 0)
       bits = 0; // an entry not in use
-    else if(fd < NOFILE && p->ofile[fd])
-      bits = filepoll(p->ofile[fd]) & (pfd[i].events | POLLERR | POLLHUP);
-    pfd[i].revents = (short)bits;
+    else if(e.fd < NOFILE && p->ofile[e.fd])
+      bits = filepoll(p->ofile[e.fd]) & (e.events | POLLERR | POLLHUP);
+    e.revents = (short)bits;
+    memmove(set, &e, sizeof(e));
     ready += bits != 0;
   }
   return ready;
@@ -86,19 +90,19 @@ look(struct pollfd *pfd, int n)
 int
 sys_poll(void)
 {
-  struct pollfd *pfd;
+  char *set;
   int n, ms;
 
   if(argint(1, &n) < 0 || argint(2, &ms) < 0)
     return -EFAULT;
   if(n < 0 || n > NPOLL)
     return -EINVAL;
-  if(argptr(0, (char **)&pfd, n * (int)sizeof(*pfd), 1) < 0)
+  if(argptr(0, &set, n * (int)sizeof(struct pollfd), 1) < 0)
     return -EFAULT;
   u64 deadline_ns = ms < 0 ? ~0ull : now_ns() + (u64)ms * 1000000;
   for(int over = ms == 0;;) {
     u32 seq = poll_seq();
-    int ready = look(pfd, n);
+    int ready = look(set, n);
     if(ready || over)
       return ready;
     int how = poll_sleep(seq, deadline_ns);

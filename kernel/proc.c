@@ -5,6 +5,7 @@
 // CPU by swtch to its CPU's scheduler with the lock held, and the scheduler
 // hands the lock to the next one.
 #include "defs.h"
+#include "debug.h"
 #include "file.h"
 #include "proc.h"
 #include "trace/trace.h"
@@ -150,9 +151,6 @@ init_entry(void)
   fs_init();
   struct proc *p = myproc();
   p->cwd = namei("/");
-  p->tf->cs = SEG_UCODE << 3 | DPL_USER;
-  p->tf->ds = p->tf->es = p->tf->ss = SEG_UDATA << 3 | DPL_USER;
-  p->tf->eflags = FL_IF;
   const char *path = opt_str("init"), *line = opt_str("run"), *rc = opt_str("rc");
   char *argv[4] = {self};
   int argc = 1;
@@ -164,6 +162,7 @@ init_entry(void)
     argv[argc++] = rc_off;
   if(exec((char *)(path ? path : "/init"), argv) < 0)
     panic("no %s on the root disk", path ? path : "/init");
+  fail_boot();
 }
 
 void
@@ -349,6 +348,7 @@ int
 sleep_why(void *chan, struct spinlock *lk, u64 ns, u8 why)
 {
   struct proc *p = myproc();
+  lock_sleeps(lk);
   if(lk != &ptable.lock) {
     acquire(&ptable.lock); // no wakeup can come between: it needs this lock
     release(lk);
@@ -625,10 +625,10 @@ proc_name(int pid, char name[16])
   release(&ptable.lock);
 }
 
-// psinfo: fills at most max elements of the caller's array; how many processes
-// there are.
+// psinfo: fills at most max elements of the array of struct psinfo at out, which
+// need not be aligned; how many processes there are.
 int
-proc_info(struct psinfo *out, int max)
+proc_info(char *out, int max)
 {
   int n = 0;
   acquire(&ptable.lock);
@@ -636,8 +636,9 @@ proc_info(struct psinfo *out, int max)
     if(p->state == UNUSED)
       continue;
     if(n < max) {
-      out[n] = (struct psinfo){.pid = p->pid, .ppid = p->parent ? p->parent->pid : 0, .sz = p->sz, .ticks = p->ticks, .state = (u8)p->state, .cpu = p->lastcpu ? (u8)p->lastcpu->id : 0, .kthread = p->kthread};
-      safestrcpy(out[n].name, p->name, sizeof(out[n].name));
+      struct psinfo i = {.pid = p->pid, .ppid = p->parent ? p->parent->pid : 0, .sz = p->sz, .ticks = p->ticks, .state = (u8)p->state, .cpu = p->lastcpu ? (u8)p->lastcpu->id : 0, .kthread = p->kthread};
+      safestrcpy(i.name, p->name, sizeof(i.name));
+      memmove(out + n * (int)sizeof(i), &i, sizeof(i));
     }
     n++;
   }

@@ -4,6 +4,7 @@
 // Released without hand-off: whoever runs next may take it.  Handing it to the
 // first waiter would make a context switch of every release.
 #include "defs.h"
+#include "debug.h"
 #include "proc.h"
 #include "sleeplock.h"
 #include "trace/trace.h"
@@ -15,14 +16,18 @@ initsleeplock(struct sleeplock *l, const char *name)
   l->lk.why = SLEEPWHY_LOCK;
   l->owner = 0;
   l->name = name;
+  l->class = 0;
 }
 
 static void
 take(struct sleeplock *l)
 {
-  while(l->owner)
+  while(l->owner) {
+    slock_waits(l);
     sleep(l, &l->lk);
+  }
   l->owner = myproc();
+  slock_has(l);
 }
 
 static void
@@ -30,6 +35,7 @@ give(struct sleeplock *l)
 {
   if(l->owner != myproc())
     panic("sleeplock: %s is not ours to release", l->name);
+  slock_lets_go(l);
   l->owner = 0;
   wakeup(l);
 }
@@ -37,6 +43,7 @@ give(struct sleeplock *l)
 void
 acquiresleep(struct sleeplock *l)
 {
+  slock_wants(l);
   acquire(&l->lk);
   if(l->owner == myproc())
     panic("sleeplock: %s is already ours", l->name);
@@ -68,6 +75,7 @@ waitsleep(struct sleeplock *l, void *chan, u64 ns, u8 why)
   acquire(&l->lk);
   give(l);
   int how = sleep_why(chan, &l->lk, ns, why);
+  slock_wants(l);
   take(l);
   release(&l->lk);
   return how;

@@ -8,6 +8,7 @@ struct sleeplock {
   struct spinlock lk; // guards the two words below
   struct proc *owner; // 0 while free
   const char *name;
+  u8 class; // lockcheck.c's, in the debug kernel; 0 not known yet
 };
 
 #endif

@@ -3,6 +3,7 @@
 // Interrupts are off on a CPU while it holds any spinlock: an interrupt that
 // wanted the same lock would wait for ever.  ARCHITECTURE.md gives the order.
 #include "defs.h"
+#include "debug.h"
 #include "proc.h"
 #include "spinlock.h"
 #include "x86.h"
@@ -20,12 +21,14 @@ acquire(struct spinlock *lk)
   pushcli();
   if(holding(lk))
     panic("acquire: %s is already held here", lk->name);
+  lock_wants(lk);
   while(xchg(&lk->locked, 1) != 0) {
     panic_check();
     pause();
   }
   lk->cpu = mycpu();
   lk->pc = (u32)__builtin_return_address(0);
+  lock_has(lk);
 }
 
 void
@@ -33,6 +36,7 @@ release(struct spinlock *lk)
 {
   if(!holding(lk))
     panic("release: %s is not held here", lk->name);
+  lock_lets_go(lk);
   lk->cpu = 0;
   // x86 keeps stores in order: whoever sees 0 sees all that was written before.
   barrier();

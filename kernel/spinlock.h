@@ -9,6 +9,7 @@ struct spinlock {
   const char *name; // what it guards, for panic
   struct cpu *cpu;  // the CPU that holds it
   u8 why;           // SLEEPWHY_...: what one waits for who sleeps with it
+  u8 class;         // lockcheck.c's, in the debug kernel; 0 not known yet
   u32 pc;           // who took it: return address of acquire
 };
 

@@ -64,13 +64,13 @@ fetchint(u32 addr, int *v)
 }
 
 // *s = the program's string at addr; its length, -1 unless it ends below the
-// process's end.
+// process's end and within a page's length: no call takes a longer one.
 int
 fetchstr(u32 addr, char **s)
 {
   struct proc *p = myproc();
   *s = (char *)addr;
-  for(u32 va = addr; va < p->sz; va++) {
+  for(u32 va = addr; va < p->sz && va - addr < PGSIZE; va++) {
     if((va == addr || va % PGSIZE == 0) && uvm_page(p->pgdir, va, 0) == 0)
       return -1;
     if(*(char *)va == 0)

@@ -113,11 +113,13 @@ int
 sys_fstat(void)
 {
   struct file *f;
-  struct stat *st;
+  struct stat st = {0};
+  char *to; // not aligned, perhaps
 
-  if(argfd(0, 0, &f) < 0 || argptr(1, (char **)&st, sizeof(*st), 1) < 0)
+  if(argfd(0, 0, &f) < 0 || argptr(1, &to, sizeof(st), 1) < 0 || filestat(f, &st) < 0)
     return -1;
-  return filestat(f, st);
+  memmove(to, &st, sizeof(st));
+  return 0;
 }
 
 // fcntl(fd, F_GETFL): the flags of open.  fcntl(fd, F_SETFL, flags): O_NONBLOCK
@@ -148,9 +150,9 @@ int
 sys_pipe(void)
 {
   struct file *r, *w;
-  int *fds;
+  char *to; // not aligned, perhaps
 
-  if(argptr(0, (char **)&fds, 2 * sizeof(*fds), 1) < 0)
+  if(argptr(0, &to, 2 * sizeof(int), 1) < 0)
     return -1;
   if(pipealloc(&r, &w) < 0)
     return -1;
@@ -163,8 +165,7 @@ sys_pipe(void)
     fileclose(w);
     return -1;
   }
-  fds[0] = rfd;
-  fds[1] = wfd;
+  memmove(to, (int[]){rfd, wfd}, 2 * sizeof(int));
   return 0;
 }
 
@@ -253,6 +254,8 @@ remove_entry(struct inode *dp, u32 off, struct inode *ip)
 
   if(ip->type == 0 || ip->nlink < 1 || (ip->type == T_DIR && !is_empty(ip)))
     return -1;
+  if(ip->type == T_DIR && dp->nlink < 2)
+    return -1; // a bad image: dp would lose its own name's link
   if(writei(dp, (const char *)&de, off, sizeof(de)) != sizeof(de))
     return -1;
   if(ip->type == T_DIR)

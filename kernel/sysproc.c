@@ -135,7 +135,7 @@ sys_psinfo(void)
     max = NPROC;
   if(argptr(0, &out, max * sizeof(struct psinfo), 1) < 0)
     return -1;
-  return proc_info((struct psinfo *)out, max);
+  return proc_info(out, max);
 }
 
 // QEMU ends with (v << 1) | 1; v 1 is avoided because QEMU itself ends with 1

@@ -5,6 +5,7 @@
 // acknowledges, wakes somebody and returns; the CPU is given away here, at the
 // interrupt's end.
 #include "defs.h"
+#include "debug.h"
 #include "proc.h"
 #include "spinlock.h"
 #include "trace/trace.h"
@@ -134,8 +135,9 @@ static void
 user_fault(struct trapframe *tf)
 {
   struct proc *p = myproc();
-  cprintf("pid %d %s: trap %u err %u on cpu %u eip 0x%x addr 0x%x--kill proc\n", p->pid, p->name, tf->trapno,
-          tf->err, mycpu()->id, tf->eip, tf->trapno == T_PGFLT ? rcr2() : 0);
+  cprintf("pid %d %s: trap %u err %u on cpu %u eip 0x%x addr 0x%x--kill proc%s\n", p->pid, p->name, tf->trapno,
+          tf->err, mycpu()->id, tf->eip, tf->trapno == T_PGFLT ? rcr2() : 0,
+          tf->trapno == T_DEVICE ? ": no floating point here" : "");
   p->killed = 1;
 }
 
@@ -146,6 +148,7 @@ system_call(struct trapframe *tf)
   p->tf = tf;
   if(!p->killed)
     syscall(tf);
+  lock_none();
 }
 
 // From trapentry.S.

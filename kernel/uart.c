@@ -33,7 +33,7 @@ uart_init(void)
   outb(COM1 + DATA, 1);   // 115200 baud
   outb(COM1 + IER, 0);
   outb(COM1 + LCR, 0x03); // 8 data bits, no parity
-  outb(COM1 + FCR, 0x07); // FIFO on and empty
+  outb(COM1 + FCR, 0xc7); // FIFO on and empty; interrupt at 14 bytes, or after a pause
   outb(COM1 + MCR, 0x0b); // DTR, RTS, interrupt line
 }
 

@@ -1,5 +1,5 @@
 // VGA text screen, 80 x 25, if PCI shows a display.  A small terminal: \n \r
-// \b \t, ESC[H ESC[r;cH ESC[J ESC[K ESC[m with 0 1 7 30-37 40-47.
+// \b \t, ESC[H ESC[r;cH ESC[C ESC[D ESC[J ESC[K ESC[m with 0 1 7 30-37 40-47.
 #include "defs.h"
 #include "pci.h"
 #include "uapi/memlayout.h"
@@ -84,8 +84,14 @@ set_attr(u32 v)
 static void
 run_escape(int c)
 {
-  u32 here = row * COLS + col;
+  u32 here = row * COLS + col, n = esc.arg[0] ? esc.arg[0] : 1;
   switch(c) {
+  case 'C':
+    col = col + n < COLS ? col + n : COLS - 1;
+    break;
+  case 'D':
+    col -= n < col ? n : col;
+    break;
   case 'H':
     row = esc.arg[0] > 0 && esc.arg[0] <= ROWS ? esc.arg[0] - 1 : 0;
     col = esc.arg[1] > 0 && esc.arg[1] <= COLS ? esc.arg[1] - 1 : 0;

@@ -132,9 +132,11 @@ map(pde_t *dir, u32 va, char *mem, u32 flags)
 int
 uvm_alloc(pde_t *dir, u32 from, u32 to, u32 flags)
 {
+  u32 start = PGROUNDUP(from);
   if(to > KERNBASE)
     return -1;
-  u32 start = PGROUNDUP(from);
+  if(to > start && (to - start) / PGSIZE > kfree_pages())
+    return -1; // no taking of all there is, for seconds, to see that it does not do
   for(u32 va = start; va < to; va += PGSIZE) {
     char *mem = kalloc();
     if(mem == 0 || map(dir, va, mem, flags | PTE_U | PTE_P) < 0) {

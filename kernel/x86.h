@@ -39,6 +39,7 @@ static inline void lcr3(u32 v) { asm volatile("movl %0,%%cr3" : : "r"(v) : "memo
 static inline void lcr4(u32 v) { asm volatile("movl %0,%%cr4" : : "r"(v) : "memory"); }
 static inline void invlpg(u32 va) { asm volatile("invlpg (%0)" : : "r"(va) : "memory"); }
 static inline void ltr(u16 sel)   { asm volatile("ltr %0" : : "r"(sel)); }
+static inline void lldt(u16 sel)  { asm volatile("lldt %0" : : "r"(sel)); }
 static inline u32  rebp(void) { u32 v; asm volatile("movl %%ebp,%0" : "=r"(v)); return v; }
 // clang-format on
 

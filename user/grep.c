@@ -56,9 +56,10 @@ try_line(const char *pat, char *line, int n)
   return 1;
 }
 
-// Print fd's matching lines; returns how many.  A line longer than buf is cut in pieces.
+// Print fd's matching lines; returns how many, or -1 after a message.  A line longer
+// than buf is cut in pieces.
 static int
-grep(const char *pat, int fd)
+grep(const char *pat, int fd, const char *name)
 {
   int have = 0, found = 0, n;
   while((n = read(fd, buf + have, sizeof(buf) - have - 1)) > 0) {
@@ -79,7 +80,9 @@ grep(const char *pat, int fd)
   }
   if(have > 0)
     found += try_line(pat, buf, have);
-  return found;
+  if(n < 0)
+    printf(2, "grep: %s: cannot read\n", name);
+  return n < 0 ? -1 : found;
 }
 
 int
@@ -90,8 +93,10 @@ main(int argc, char *argv[])
     exits(2);
   }
   int found = 0, bad = 0;
-  if(argc == 2)
-    found = grep(argv[1], 0);
+  if(argc == 2) {
+    found = grep(argv[1], 0, "standard input");
+    bad = found < 0;
+  }
   for(int i = 2; i < argc; i++) {
     int fd = open(argv[i], O_RDONLY);
     if(fd < 0) {
@@ -99,7 +104,9 @@ main(int argc, char *argv[])
       bad = 1;
       continue;
     }
-    found += grep(argv[1], fd);
+    int n = grep(argv[1], fd, argv[i]);
+    bad |= n < 0;
+    found |= n > 0;
     close(fd);
   }
   exits(bad ? 2 : found == 0);

@@ -294,8 +294,10 @@ nt_open(struct ntread *r, const char *path, int flags, const char *commands)
     return -1;
   char *text = malloc(r->h.meta_len + 1);
   r->why = text ? 0 : "no memory for its metadata";
-  if(text == 0 || take(r, text, r->h.meta_len) < 0 || take(r, 0, -r->h.meta_len % 64) < 0)
+  if(text == 0 || take(r, text, r->h.meta_len) < 0 || take(r, 0, -r->h.meta_len % 64) < 0) {
+    free(text);
     return -1;
+  }
   text[r->h.meta_len] = 0;
   return parse(r, text);
 }

@@ -13,6 +13,7 @@
 #include "param.h"
 #include "sys.h"
 #include "user.h"
+#include "edit.h"
 
 #define NLINE  512             // bytes of a line with its NUL
 #define NNODE  (3 * NLINE / 2) // "a&a&a&...": three nodes for two characters; no line needs more
@@ -329,6 +330,18 @@ redirect(const struct redir *r)
   }
 }
 
+// A job in the background must not take what is typed for others.
+static void
+leave_terminal(void)
+{
+  int fd = ttyctl(0, TTY_SIZE, 0) >= 0 ? open("/dev/null", O_RDONLY) : -1;
+  if(fd < 0)
+    return;
+  close(0);
+  dup(fd);
+  close(fd);
+}
+
 static void run_child(struct node *) __attribute__((noreturn));
 
 // A child that runs n with its descriptor fd moved to the pipe's end p[fd].
@@ -390,6 +403,8 @@ run(struct node *n)
   if(n->kind == N_CMD && strcmp(n->argv[0], "cd") == 0)
     return cd(n->argv);
   int pid = fork1();
+  if(pid == 0 && n->kind == N_BACK)
+    leave_terminal();
   if(pid == 0)
     run_child(n->kind == N_BACK ? n->left : n);
   if(n->kind == N_BACK)
@@ -410,6 +425,12 @@ run_line(void)
 
 // ---- reading ----
 
+static void
+too_long(void)
+{
+  printf(2, "sh: line longer than %d characters\n", NLINE - 1);
+}
+
 // The next line of fd into line, without its newline; 0 at the end.  One byte
 // a read: what follows may be meant for the commands.  A line that is too long is
 // read to its end and left out, with a message.
@@ -426,11 +447,26 @@ read_line(int fd)
   if(got != 1 && n == 0)
     return 0;
   if(n >= NLINE) {
-    printf(2, "sh: line longer than %d characters\n", NLINE - 1);
+    too_long();
     n = 0;
   }
   line[n] = 0;
   return 1;
+}
+
+// The same from a terminal.  The editor takes more than a line may have, so that
+// one that is too long can be seen and made shorter.
+static int
+type_line(void)
+{
+  static char typed[2 * NLINE];
+  int n = edit_line("$ ", typed, sizeof(typed));
+  if(n < 0)
+    printf(2, "\n");
+  if(n >= NLINE)
+    too_long();
+  strcpy(line, n < NLINE ? typed : "");
+  return n >= 0;
 }
 
 // Run what fd has to say, line by line; the last status.
@@ -441,13 +477,8 @@ run_file(int fd)
   for(;;) {
     while(waitpid(-1, &ignored, WNOHANG) > 0) // background jobs that have ended
       ;
-    if(interactive)
-      printf(2, "$ ");
-    if(!read_line(fd)) {
-      if(interactive)
-        printf(2, "\n");
+    if(interactive ? !type_line() : !read_line(fd))
       return status;
-    }
     status = run_line();
   }
 }
@@ -457,7 +488,7 @@ main(int argc, char *argv[])
 {
   if(argc == 3 && strcmp(argv[1], "-c") == 0) {
     if(strlen(argv[2]) >= NLINE) {
-      printf(2, "sh: line longer than %d characters\n", NLINE - 1);
+      too_long();
       exits(BAD_LINE);
     }
     strcpy(line, argv[2]);

@@ -58,6 +58,8 @@ grow(uint size)
 }
 
 // The first free block of at least size bytes, cut to size; 0 if there is none.
+// The front is handed out: the rest then lies behind it, where the memory that
+// grow adds joins it, so that the list stays short while a program only takes.
 static struct block *
 take(uint size)
 {
@@ -66,9 +68,11 @@ take(uint size)
     if(b->size < size)
       continue;
     if(b->size - size >= 2 * sizeof(*b)) {
-      b->size -= size; // keep the front in the list, hand out the end
-      b = (struct block *)((char *)b + b->size);
+      struct block *rest = (struct block *)((char *)b + size);
+      rest->size = b->size - size;
+      rest->next = b->next;
       b->size = size;
+      *pp = rest;
     } else {
       *pp = b->next;
     }

@@ -4,6 +4,7 @@
 #define LWIPHOOKS_H
 
 #include "lwip/arch.h"
+#include "lwip/err.h"
 #include "lwip/ip_addr.h"
 
 struct netif;
@@ -15,13 +16,13 @@ struct tcp_pcb;
 u32_t net_isn(const ip_addr_t *local, u16_t lport, const ip_addr_t *remote, u16_t rport);
 #define LWIP_HOOK_TCP_ISN(local, lport, remote, rport) net_isn(local, lport, remote, rport)
 
-// sock.c: a segment for this connection, before lwIP looks at it.
-void sock_segment(struct tcp_pcb *pcb, const struct tcp_hdr *hdr);
+// stream.c: a segment for this connection, before lwIP looks at it; not ERR_OK: it shall not.
+err_t sock_segment(struct tcp_pcb *pcb, const struct tcp_hdr *hdr, u16_t len);
 // watch.c: header in host order; pcb may be a listener's or in TIME-WAIT.
 void watch_seg_in(struct tcp_pcb *pcb, const struct tcp_hdr *hdr, u16_t optlen, u16_t opt1len,
                   const u8_t *opt2, struct pbuf *p);
 #define LWIP_HOOK_TCP_INPACKET_PCB(pcb, hdr, optlen, opt1len, opt2, p) \
-  (sock_segment(pcb, hdr), watch_seg_in(pcb, hdr, optlen, opt1len, opt2, p), ERR_OK)
+  (watch_seg_in(pcb, hdr, optlen, opt1len, opt2, p), sock_segment(pcb, hdr, (p)->tot_len))
 
 // watch.c: a segment leaves TCP, header in network order, pcb may be 0.  Adds no option.
 u32_t *watch_seg_out(struct pbuf *p, const struct tcp_hdr *hdr, const struct tcp_pcb *pcb, u32_t *opts);

@@ -7,6 +7,7 @@
 // Lock order: netlock, then netd_lock, then the process table's.
 #include "uapi/types.h"
 #include "defs.h"
+#include "debug.h"
 #include "mmu.h"
 #include "proc.h"
 #include "sleeplock.h"
@@ -333,6 +334,28 @@ atoi(const char *s)
     n = n * 10 + *s++ - '0';
   return n;
 }
+
+#ifdef DEBUG
+
+// lwIP's two allocators, as the linker's --wrap names them, fail when told to.
+// Not for timers: lwIP has counted what it needs of these and depends on them.
+void *__real_memp_malloc(memp_t type);
+void *__wrap_memp_malloc(memp_t type);
+void *
+__wrap_memp_malloc(memp_t type)
+{
+  return type != MEMP_SYS_TIMEOUT && fail_now() ? 0 : __real_memp_malloc(type);
+}
+
+void *__real_mem_malloc(mem_size_t size);
+void *__wrap_mem_malloc(mem_size_t size);
+void *
+__wrap_mem_malloc(mem_size_t size)
+{
+  return fail_now() ? 0 : __real_mem_malloc(size);
+}
+
+#endif
 
 // ---- set-up -------------------------------------------------------------
 

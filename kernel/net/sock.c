@@ -8,6 +8,7 @@
 #include "uapi/types.h"
 #include "uapi/fcntl.h"
 #include "defs.h"
+#include "debug.h"
 #include "mmu.h"
 #include "proc.h"
 #include "trace/trace.h"
@@ -52,6 +53,8 @@ sock_state(struct sock *s, u8 to, int err)
 struct sock *
 sock_alloc(const struct sock_ops *ops, u16 id)
 {
+  if(fail_now())
+    return 0;
   for(struct sock *s = socks; s < socks + NSOCK; s++)
     if(s->ops == 0) {
       *s = (struct sock){.ops = ops, .id = id};
@@ -351,12 +354,14 @@ set_ttl(struct sock *s, int ttl)
 }
 
 static int
-set_linger(struct sock *s, const struct linger *l)
+set_linger(struct sock *s, const void *val)
 {
-  if(l->l_linger < 0)
+  struct linger l;
+  memmove(&l, val, sizeof(l));
+  if(l.l_linger < 0)
     return -EINVAL;
-  s->linger = l->l_onoff != 0;
-  s->linger_s = l->l_linger;
+  s->linger = l.l_onoff != 0;
+  s->linger_s = l.l_linger;
   return 0;
 }
 

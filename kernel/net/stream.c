@@ -295,14 +295,30 @@ on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
   return ERR_OK;
 }
 
+// Does the segment repeat what is known, while our window is zero?  lwIP takes it for
+// one beyond the window and answers it; if the peer is lwIP as well, and its window
+// zero, too, both answer for ever.  The peer may count a byte that it has sent to
+// probe our window.  Duplicate acknowledgments of data on its way count, but only
+// the first three mean something.
+static int
+says_nothing(const struct tcp_pcb *pcb, const struct tcp_hdr *hdr, u16 len)
+{
+  return pcb->rcv_wnd == 0 && len == 0 && TCPH_FLAGS(hdr) == TCP_ACK && hdr->seqno - pcb->rcv_nxt <= 1 &&
+         hdr->ackno == pcb->lastack && hdr->wnd == pcb->snd_wnd && (pcb->unacked == 0 || pcb->dupacks > 3);
+}
+
 // A segment for pcb, before lwIP looks at it.  After close lwIP no longer
 // refreshes the time of the last activity, and a connection idle for long would
 // die at its FIN instead of going through TIME-WAIT.
-void
-sock_segment(struct tcp_pcb *pcb, const struct tcp_hdr *hdr)
+// ERR_OK, or lwIP shall forget it.
+err_t
+sock_segment(struct tcp_pcb *pcb, const struct tcp_hdr *hdr, u16 len)
 {
-  if(pcb->state != LISTEN && TCPH_FLAGS(hdr) & TCP_FIN)
+  if(pcb->state == LISTEN)
+    return ERR_OK;
+  if(TCPH_FLAGS(hdr) & TCP_FIN)
     pcb->tmr = tcp_ticks;
+  return says_nothing(pcb, hdr, len) ? ERR_ABRT : ERR_OK;
 }
 
 // ---- reading ------------------------------------------------------------

@@ -633,12 +633,13 @@ unfinished(void)
 static const char *
 cmd_stop(struct reader *r, char *arg)
 {
+  (void)r;
   if(*arg)
     return "stop: takes no argument";
   trace_freeze(0);
   int waited = 0;
   do
-    waitsleep(&ctl_lock, &r->lock, now_ns() + TICK_NS, SLEEPWHY_TRACE);
+    waitsleep(&ctl_lock, &waited, now_ns() + TICK_NS, SLEEPWHY_TRACE); // nobody wakes it
   while(unfinished() && ++waited < 20);
   return 0;
 }

@@ -6,7 +6,6 @@
 #ifndef UAPI_FS_H
 #define UAPI_FS_H
 
-#include "param.h"
 #include "types.h"
 
 #define ROOTINO 1   // inode of the root directory
@@ -40,7 +39,8 @@ struct dinode {
 #define BPB           (BSIZE * 8)                     // bitmap bits of a block
 #define BBLOCK(b, sb) ((b) / BPB + (sb).bmapstart)    // bitmap block of block b
 
-// Largest image, in blocks.  Freeing a file may touch each bitmap block in one
+// Largest image, in blocks; param.h has MAXOPBLOCKS, and many names that
+// programs with no need of it have for their own.  Freeing a file may touch each bitmap block in one
 // transaction, beside three or four other blocks.
 #define FSMAXSIZE ((MAXOPBLOCKS - 4) * BPB)
 

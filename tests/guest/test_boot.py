@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from vm import BUILD, CAPTURE, NETTRACE, TOP, run_line
+from vm import BUILD, CAPTURE, KERNEL, NETTRACE, TOP, run_line
 
 QUIET = dict(ports=(), append='rc=off')
 
@@ -64,7 +64,7 @@ def test_unknown_option_is_named(boot):
 
 
 def test_control_keys(boot):
-    vm = boot(**QUIET)
+    vm = boot(ports=(), append='rc=off ip=none')  # no address comes between
     vm.expect(r'^\$ ')
     vm.send('spin 60\n')
     vm.key('\x03')
@@ -83,7 +83,7 @@ def test_panic_tells_and_keeps_the_trace(tmp_path):
     """init ends at once: the kernel's one panic that a boot option can reach."""
     run = tmp_path / 'run'
     done = subprocess.run([CAPTURE, '-d', run, '-i', os.path.join(BUILD, 'fs.img'), '-k',
-                           os.path.join(BUILD, 'kernel.elf'), '-a', 'init=/echo rc=off'],
+                           KERNEL, '-a', 'init=/echo rc=off'],
                           env=dict(os.environ, NETTRACE=NETTRACE), cwd=TOP, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
     assert done.returncode == 4, done.stdout.decode()

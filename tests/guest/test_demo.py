@@ -16,7 +16,7 @@ import subprocess
 import pytest
 
 from evidence import MAC, Trace, frames, pcap_records, write_pcap
-from vm import BUILD, CAP, CAPTURE, NETTRACE, TOP
+from vm import BUILD, CAP, CAPTURE, KERNEL, NETTRACE, TOP
 
 PAGE = os.path.join(TOP, 'user', 'fs', 'index.html')
 LUA = os.path.join(TOP, 'tools', 'nettrace', 'wireshark', 'plugins', 'nettrace.lua')
@@ -100,7 +100,7 @@ def run(request, tmp_path_factory):
     path = str(tmp_path_factory.mktemp('demo') / 'run')
     env = dict(os.environ, NETTRACE=NETTRACE, B=BUILD)
     if request.param == 'D':
-        command = [CAPTURE, '-D', '-d', path, '-k', os.path.join(BUILD, 'kernel.elf'), '-i',
+        command = [CAPTURE, '-D', '-d', path, '-k', KERNEL, '-i',
                    os.path.join(BUILD, 'fs.img'), '-p', '80', '-a', OPTIONS, '--', 'sh', '-c', CURL]
     else:
         command = [os.path.join(TOP, 'tools', 'demo'), str(request.param), path]
@@ -582,7 +582,7 @@ def test_same_run_twice(tmp_path):
     """-D without a peer on the host: trace and capture are identical, byte by byte."""
     def guest(name):
         run = tmp_path / name
-        done = subprocess.run([CAPTURE, '-D', '-d', run, '-k', os.path.join(BUILD, 'kernel.elf'), '-i',
+        done = subprocess.run([CAPTURE, '-D', '-d', run, '-k', KERNEL, '-i',
                                os.path.join(BUILD, 'fs.img'), '-a', 'trace=all trace_slots=65536', '-G',
                                'nettop -b -n 2 -i 1; ls; cat README'], env=dict(os.environ, NETTRACE=NETTRACE),
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=CAP)

@@ -56,6 +56,44 @@ def shadow_apt(bare, tmp_path, text=''):
     return calls
 
 
+def play(folder, name, text):
+    """A command that does what the text, shell, says."""
+    tool = folder / name
+    if tool.is_symlink():
+        tool.unlink()
+    tool.write_text('#!/bin/sh\n' + text + '\n')
+    tool.chmod(0o755)
+
+
+MAKES = 'while [ $# -gt 0 ]; do [ "$1" != -o ] || : > "$2"; shift; done'
+
+
+@pytest.mark.parametrize('able, prefix', [
+    (['gcc', 'ld'], ''), (['gcc', 'ld', 'i686-elf-gcc', 'i686-elf-ld'], ''),
+    (['gcc', 'i686-elf-gcc', 'i686-elf-ld'], 'i686-elf-'),
+    (['i386-elf-gcc', 'i386-elf-ld', 'i686-linux-gnu-gcc', 'i686-linux-gnu-ld'], 'i686-linux-gnu-')])
+def test_prefix_is_of_the_first_tools_that_make_i386_files(bare, able, prefix):
+    for name in ('gcc', 'ld', *able):
+        play(bare, name, MAKES if name in able else 'exit 1')
+    done = run('prefix', PATH=str(bare))
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, prefix, '')
+
+
+def test_prefix_there_is_none_or_the_user_says_it(bare):
+    assert run('prefix', PATH=str(bare)).returncode == 1
+    play(bare, 'clang', MAKES)
+    play(bare, 'my-ld', MAKES)
+    done = run('prefix', PATH=str(bare), CC='clang', TOOLPREFIX='my-')
+    assert (done.returncode, done.stdout) == (0, 'my-\n')
+
+
+@pytest.mark.parametrize('machine, package', [('x86_64', 'gcc '), ('aarch64', 'gcc-i686-linux-gnu ')])
+def test_install_knows_which_compiler_this_machine_needs(bare, machine, package):
+    play(bare, 'uname', 'echo ' + machine)
+    rows = run('install', '-n', 'demo', PATH=str(bare)).stdout.splitlines()
+    assert any(row.strip().startswith(package) and 'compiles the kernel' in row for row in rows), rows
+
+
 def test_install_says_nothing_when_all_is_there():
     done = run('install', 'test')
     assert (done.returncode, done.stdout, done.stderr) == (0, '', '')

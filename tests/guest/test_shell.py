@@ -1,6 +1,7 @@
 """The shell and the small programs, in the guest."""
 
 import os
+import re
 
 import pytest
 
@@ -63,6 +64,21 @@ def test_background(sh):
     ('ls nosuch', 'ls: nosuch: cannot open'),
     ('ln nosuch x', 'ln: x: cannot link to nosuch'),
     ('kill 9999', 'kill: 9999: no such process, or one that cannot be killed'),
+    ('kill nosuch', 'kill: nosuch: no such process, or one that cannot be killed'),
+    ('kill 4294967297', 'kill: 4294967297: no such process, or one that cannot be killed'),
+    ('kill 1', 'kill: 1: no such process, or one that cannot be killed'),
+    ('kill netd', 'kill: netd: no such process, or one that cannot be killed'),
+    ('kill init', 'kill: init: no such process, or one that cannot be killed'),
+    ('kill', 'usage: kill'),
+    ('kill -9 3', 'usage: kill'),
+    ('ps x', 'usage: ps'),
+    ('free x', 'usage: free'),
+    ('uptime x', 'usage: uptime'),
+    ('ln x', 'usage: ln'),
+    ('rm', 'usage: rm'),
+    ('mkdir', 'usage: mkdir'),
+    ('wc nosuch', 'wc: nosuch: cannot open'),
+    ('grep x nosuch', 'grep: nosuch: cannot open'),
     ('httpd -p 0', 'usage: httpd'),
     ('grep', 'usage: grep'),
 ], ids=lambda s: s.split()[0].strip('/'))
@@ -92,6 +108,98 @@ def test_files(shared):
     assert shared.cmd('ls d g').count('cannot open') == 2
     names = [row.split()[0] for row in shared.cmd('ls').splitlines()]
     assert names[:2] == ['.', '..'] and {'README', 'init', 'sh', 'console', 'dev'} <= set(names)
+
+
+def test_ps(shared):
+    out = shared.cmd('spin & ps; kill spin')
+    rows = [row.split() for row in out.splitlines()]
+    assert rows[0] == ['PID', 'PPID', 'STATE', 'CPU', 'TIME', 'SIZE', 'NAME']
+    by_name = {row[6]: row for row in rows[1:]}
+    assert {'init', '[netd]', 'sh', 'spin', 'ps'} <= set(by_name)
+    shell = by_name['sh'][0]
+    assert by_name['init'][:3] == ['1', '0', 'sleep'] and by_name['sh'][1:3] == ['1', 'sleep']
+    assert by_name['spin'][1] == shell and by_name['spin'][2] in ('run', 'ready', 'embryo')
+    assert by_name['ps'][1:3] == [shell, 'run'] and int(by_name['ps'][5]) > 8192
+    assert re.fullmatch(r'\d+\.\d\d', by_name['init'][4])
+
+
+def spins(vm):
+    """The processes called spin, also those that have ended and were not waited for."""
+    return [row.split()[0] for row in vm.cmd('ps').splitlines() if row.endswith(' spin')]
+
+
+def free(vm):
+    rows = vm.cmd('free').splitlines()
+    assert rows[0].split() == ['total', 'used', 'free']
+    table = {row.split()[0]: [int(n) for n in row.split()[1:]] for row in rows[1:]}
+    assert all(total == used + left for total, used, left in table.values())
+    return table
+
+
+def test_free_and_uptime(shared):
+    shared._until(lambda: not spins(shared), 'no spin is left')
+    before = free(shared)
+    shared.cmd('cat README README README > big')  # three of them: 3 blocks, 1 inode
+    after = free(shared)
+    assert after['pages'] == before['pages']
+    assert after['blocks'][2] == before['blocks'][2] - 3 and after['inodes'][2] == before['inodes'][2] - 1
+    shared.cmd('rm big')
+    assert free(shared) == before
+    times = []
+    for _ in range(2):
+        hit = re.fullmatch(r'up 0:(\d\d):(\d\d)\.(\d\d), (\d+) processes, (\d+) busy\n', shared.cmd('uptime'))
+        times.append(int(hit.group(1)) * 6000 + int(hit.group(2)) * 100 + int(hit.group(3)))
+        assert 3 <= int(hit.group(4)) < 10 and int(hit.group(5)) >= 1
+    assert 0 < times[1] - times[0] < 3000
+
+
+def test_kill_by_name_and_number(shared):
+    shared._until(lambda: not spins(shared), 'no spin is left')
+    shared.cmd('spin & spin &')
+    pids = spins(shared)
+    assert len(pids) == 2
+    assert shared.cmd(f'kill {pids[0]}') == ''
+    shared._until(lambda: spins(shared) == pids[1:], 'one spin is left')
+    assert shared.cmd('spin & spin & kill spin nosuch 9999').splitlines() == [
+        f'kill: {word}: no such process, or one that cannot be killed' for word in ('nosuch', '9999')]
+    shared._until(lambda: not spins(shared), 'no spin is left')
+
+
+@pytest.mark.parametrize('name', ['ps', 'free', 'uptime', 'kill'])
+def test_help_teaches(shared, name):
+    out = shared.cmd(f'{name} -h')
+    assert out.startswith(f'usage: {name}') and 2 < out.count('\n') < 12
+    assert all(len(row) <= 100 for row in out.splitlines())
+
+
+def test_limits_of_a_line(shared):
+    words = ' '.join(f'w{n}' for n in range(31))
+    assert shared.cmd('echo ' + words[:-4]) == words[:-4] + '\n'  # 31 words with echo
+    for line, why in [('echo ' + words, 'too many words'), ('(' * 17 + 'echo x' + ')' * 17, 'groups too deep')]:
+        shared.send(line + '\n')
+        shared.expect(rf'^sh: {why}\n\$ ')
+    for n, out in [(511, 'y' * 506), (512, 'sh: line longer than 511 characters')]:
+        shared.send('echo ' + 'y' * (n - 5) + '\n')
+        shared.expect(rf'^{out}\n\$ ')
+    shared.send('cd&' * 170 + 'cd\n')  # many nodes, and more processes than there can be
+    shared.expect(r'^\$ ')
+    assert shared.cmd('echo alive') == 'alive\n'
+    shared.send(';' * 511 + '\n')
+    shared.expect(r'^sh: a command is missing\n\$ ')
+
+
+def test_grammar(shared):
+    for line, out in [
+            ('echo a; echo b', 'a\nb\n'), ('(echo a; echo b) | cat', 'a\nb\n'), ('(echo a;)', 'a\n'),
+            ('echo a>f;cat<f', 'a\n'), ('>f echo b; cat f', 'b\n'), ('echo c>>f;echo d>>f;cat f', 'b\nc\nd\n'),
+            ('echo a > f > g; wc f; cat g', '0 0 0 f\na\n'), ("echo 'a|b' \"c;d\" '(&)'", 'a|b c;d (&)\n'),
+            ("echo a'b'\"c\"d", 'abcd\n'), ("echo '\"' \"'\"", '" \'\n'), ("'echo' x", 'x\n'),
+            ('((echo deep))', 'deep\n'), ('(echo a; (echo b; echo c) | cat) | wc', '3 3 6 \n'),
+            ('(cd dev; ls null) ; ls README', None), ('echo x | (cat; echo y)', 'x\ny\n'),
+            ("sh -c 'echo inner; nosuch'", 'inner\nsh: nosuch: not found\n')]:
+        said = shared.cmd(line)
+        assert out is None or said == out, line
+    shared.cmd('rm f g')
 
 
 def test_zombie_is_reaped(shared):

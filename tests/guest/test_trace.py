@@ -16,7 +16,7 @@ from urllib.request import urlopen
 import pytest
 
 from evidence import Ring, Trace
-from vm import BUILD, CAP, CAPTURE, NETTRACE, TOP, VM
+from vm import BUILD, CAP, CAPTURE, KERNEL, NETTRACE, TOP, VM
 
 TESTS = ('-i', os.path.join(BUILD, 'tests.img'))
 HOST = '127.0.0.1'
@@ -406,7 +406,7 @@ def test_slot_numbers_pass_2_to_the_32nd(boot):
 def test_ring_after_a_panic(tmp_path):
     run = tmp_path / 'run'
     done = subprocess.run([CAPTURE, '-d', run, '-m', '64', '-i', os.path.join(BUILD, 'fs.img'), '-k',
-                           os.path.join(BUILD, 'kernel.elf'), '-a', 'init=/echo rc=off'],
+                           KERNEL, '-a', 'init=/echo rc=off'],
                           env=dict(os.environ, NETTRACE=NETTRACE), cwd=TOP, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=CAP)
     assert done.returncode == 4

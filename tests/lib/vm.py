@@ -188,7 +188,7 @@ class VM:
         # behind a comment there is no place for it.
         end = '' if '#' in line else ' echo ~end~' if line.endswith('&') else '; echo ~end~'
         self.send(line + end + '\n')
-        self.mark += 1  # behind the echo
+        self.mark = self.output().index('\n', self.mark) + 1  # behind the echo
         return self.expect(r'(.*?)~end~\n\$ ' if end else r'(.*?)^\$ ', timeout).group(1)
 
     # Evidence
@@ -306,6 +306,10 @@ def run_line(line, run):
                            '-i', os.path.join(BUILD, 'fs.img'), '-G', line],
                           env=dict(os.environ, NETTRACE=NETTRACE), cwd=TOP, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=CAP)
+    with open(os.path.join(run, 'serial.log'), encoding='latin-1') as f:
+        words = BAD.findall(f.read())
+    if words:
+        raise Failed('\n'.join(['the console shows trouble:', *words[:20], f'evidence: {run}']))
     with open(os.path.join(run, 'status')) as f:
         gave = re.search(r'^guest_status=(\d*)$', f.read(), re.M).group(1)
     return done.returncode, gave, done.stdout.decode('latin-1').replace('\r', '')

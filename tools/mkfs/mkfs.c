@@ -30,6 +30,7 @@ static const struct {
 } nodes[] = {
   {"null", 2, 0},
   {"zero", 2, 1},
+  {"random", 2, 2},
   {"console", 1, 1},
   {"nettrace", 3, 0},
   {"nettrace.stat", 3, 1},

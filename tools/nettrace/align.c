@@ -227,7 +227,7 @@ fit(const struct usync *s, u32 i, u32 j, const struct slopes *r, struct line **t
     up[k - i] = (struct pt){s[k].tsc, s[k].hpet_ns + 9};
     lo[k - i] = (struct pt){s[k].end, s[k].hpet_ns};
   }
-  u32 n = r->dg || bounded(up, j - i, lo, j - i) ? corners(up, j - i, lo, j - i, r, to) : (*to = 0, 0);
+  u32 n = r->dg || bounded(up, j - i, lo, j - i) ? corners(up, j - i, lo, j - i, r, to) : (*to = 0, 0u);
   free(up);
   free(lo);
   return n;

@@ -37,8 +37,14 @@ connect_to(const char *dir, const char *name)
   DIR *here = opendir(".");
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   snprintf(a.sun_path, sizeof a.sun_path, "%s", name);
-  if(here == 0 || fd < 0 || chdir(dir) < 0)
-    return seterr(EX_BADIN, "%s: %s", dir, strerror(errno));
+  if(here == 0 || fd < 0 || chdir(dir) < 0) {
+    seterr(EX_BADIN, "%s: %s", dir, strerror(errno));
+    if(here)
+      closedir(here);
+    if(fd >= 0)
+      close(fd);
+    return -EX_BADIN;
+  }
   int rc = connect(fd, (struct sockaddr *)&a, sizeof a), e = errno;
   if(fchdir(dirfd(here)) < 0)
     rc = -1;

@@ -16,7 +16,7 @@ dump_text(const struct session *s, u32 i, FILE *f)
     fprintf(f, "%lld.%09lld cpu%u !! %u slots lost\n", t / 1000000000, t < 0 ? 0 : t % 1000000000, r->cpu, r->nlost);
     return;
   }
-  fprintf(f, "%lld.%09lld cpu%u %s", t / 1000000000, t < 0 ? 0 : t % 1000000000, slot->cpu_ctx & 15, ctx_name(slot->cpu_ctx >> 4));
+  fprintf(f, "%lld.%09lld cpu%u %s", t / 1000000000, t < 0 ? 0 : t % 1000000000, slot->cpu_ctx & 15u, ctx_name(slot->cpu_ctx >> 4));
   if(slot->pid)
     fprintf(f, " pid=%u", slot->pid);
   if(slot->pkt)
@@ -77,7 +77,7 @@ dump_json(const struct session *s, u32 i, FILE *f)
     fprintf(f, "{\"cpu\":%u,\"event\":null,\"lost\":%u,\"t_ns\":%lld,\"tsc\":%llu}\n", r->cpu, r->nlost, session_time(s, r), r->ts);
     return;
   }
-  fprintf(f, "{\"cpu\":%u,\"ctx\":\"%s\",\"event\":", slot->cpu_ctx & 15, ctx_name(slot->cpu_ctx >> 4));
+  fprintf(f, "{\"cpu\":%u,\"ctx\":\"%s\",\"event\":", slot->cpu_ctx & 15u, ctx_name(slot->cpu_ctx >> 4));
   if(e)
     put_json(f, e->name, strlen(e->name));
   else

@@ -38,9 +38,24 @@ at(u32 ip, int port)
 }
 
 static int
+option(int fd, int level, int name, int val)
+{
+  return setsockopt(fd, level, name, &val, sizeof(val));
+}
+
+static int
 tcp(void)
 {
   return socket(AF_INET, SOCK_STREAM, 0);
+}
+
+// One that may have a port which was used a moment ago.
+static int
+tcp_again(void)
+{
+  int fd = tcp();
+  IS(option(fd, SOL_SOCKET, SO_REUSEADDR, 1), 0);
+  return fd;
 }
 
 // A listener at port.
@@ -48,8 +63,7 @@ static int
 listener(int port, int backlog)
 {
   struct sockaddr_in a = at(0, port);
-  int fd = tcp(), on = 1;
-  IS(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
+  int fd = tcp_again();
   IS(bind(fd, &a, sizeof(a)), 0);
   IS(listen(fd, backlog), 0);
   return fd;
@@ -90,7 +104,7 @@ static void
 errors(void)
 {
   struct sockaddr_in a = at(0, PORT), far = at(0x01020304, PORT), b;
-  int len = sizeof(b), fd = tcp(), other = tcp();
+  int len = sizeof(b), fd = tcp_again(), other = tcp_again();
   IS(socket(5, SOCK_STREAM, 0), -EAFNOSUPPORT);
   IS(socket(AF_INET, 77, 0), -EPROTONOSUPPORT);
   IS(socket(AF_INET, SOCK_STREAM, 17), -EPROTONOSUPPORT);
@@ -118,7 +132,7 @@ errors(void)
   IS(connect(other, &a, sizeof(a)), -ECONNREFUSED);
   a = at(LOOPBACK, 0);
   close(other);
-  other = tcp();
+  other = tcp_again();
   IS(connect(other, &a, sizeof(a)), -EADDRNOTAVAIL);
   a = at(LOOPBACK, PORT);
   IS(connect(other, &a, sizeof(a)), 0);
@@ -137,7 +151,7 @@ pointers(void)
 {
   static const u32 bad[] = {0, 0xfff, KERNBASE - 1, KERNBASE, 0x90000000, 0xfffffff0, 0xffffffff};
   struct sockaddr_in a = at(0, PORT + 1), b;
-  int c, s, len = sizeof(b), l = listener(PORT + 2, 1), fd = tcp();
+  int c, s, len = sizeof(b), l = listener(PORT + 2, 1), fd = tcp_again();
   pair(&c, &s);
   IS(send(c, "data", 4, 0), 4);
   IS(ready(s, POLLIN, 1000), POLLIN);
@@ -509,7 +523,7 @@ killed(void)
     IS(close(s), 0);
     IS(close(l), 0);
   }
-  int fd = tcp();
+  int fd = tcp_again();
   IS(connect(fd, &nobody, sizeof(nobody)), -ECONNREFUSED);
 }
 
@@ -603,12 +617,6 @@ five(void)
   IS(net_send("reply", 5), 5);
   IS(net_close(), 0);
   wait();
-}
-
-static int
-option(int fd, int level, int name, int val)
-{
-  return setsockopt(fd, level, name, &val, sizeof(val));
 }
 
 // The option's value, or a negative error number.
@@ -856,6 +864,35 @@ icmp(void)
   IS(close(s), 0);
 }
 
+// Both windows full: each side's acknowledgment is beyond the other's window.
+static void
+bothfull(void)
+{
+  int c, s, sent[2] = {0}, got[2] = {0}, n;
+  pair(&c, &s);
+  int fd[2] = {c, s};
+  for(int round = 0; round < 3; round++)
+    for(int i = 0; i < 2; i++) {
+      while((n = send(fd[i], big, 5000, MSG_DONTWAIT)) > 0)
+        sent[i] += n;
+      IS(n, -EAGAIN);
+      sleep(20); // the network comes to rest, and the rest of us get on
+    }
+  sleep(300); // long enough for both to probe the other's window
+  for(int idle = 0; idle < 3;) {
+    int before = got[0] + got[1];
+    for(int i = 0; i < 2; i++)
+      while((n = recv(fd[1 - i], big, sizeof(big), MSG_DONTWAIT)) > 0)
+        got[i] += n;
+    sleep(10);
+    idle = got[0] + got[1] == before ? idle + 1 : 0;
+  }
+  IS(got[0], sent[0]);
+  IS(got[1], sent[1]);
+  IS(sent[0] > 100000 && sent[1] > 100000, 1);
+  IS(close(c) + close(s), 0);
+}
+
 static const struct {
   const char *name;
   void (*run)(void);
@@ -877,6 +914,7 @@ static const struct {
   {"options", options},
   {"udp", udp},
   {"icmp", icmp},
+  {"bothfull", bothfull},
 };
 
 int

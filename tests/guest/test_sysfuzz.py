@@ -1,0 +1,88 @@
+"""Random system calls: nothing panics, nothing is lost, others are served meanwhile.
+
+SEEDS='4 5 6' and CALLS=100000 in the environment ask for other runs than the usual
+ones; SYSFUZZ=-f adds an option (allocations that fail, on the debug kernel).
+"""
+
+import os
+import re
+import signal
+import threading
+import time
+from urllib.request import urlopen
+
+import pytest
+
+from vm import BUILD, CAP, SLOW
+
+CALLS = int(os.environ.get('CALLS', '20000'))
+SEEDS = [int(word) for word in os.environ.get('SEEDS', '1 2 3').split()]
+MORE = os.environ.get('SYSFUZZ', '')
+FS = os.path.join(os.path.dirname(__file__), '..', '..', 'user', 'fs')
+PATIENCE = 5 * SLOW  # seconds until any request has its answer
+
+
+class Client(threading.Thread):
+    """Asks for the page again and again.  worst = the longest time until an answer."""
+
+    def __init__(self, vm):
+        super().__init__(daemon=True)
+        self.url = f'http://127.0.0.1:{vm.port(80)}/'
+        self.over = threading.Event()
+        self.served = 0
+        self.worst = 0.0
+
+    def ask(self):
+        """One page, tried again for as long as the client is patient."""
+        start = time.monotonic()
+        page = None
+        while page is None and time.monotonic() - start < 2 * PATIENCE:
+            try:
+                with urlopen(self.url, timeout=PATIENCE) as answer:
+                    page = answer.read()
+            except OSError:  # the guest has no memory, process or file left just now
+                time.sleep(0.05)
+        self.worst = max(self.worst, time.monotonic() - start)
+        self.served += page is not None
+        return page
+
+    def run(self):
+        while not self.over.wait(0.1):
+            self.ask()
+
+
+@pytest.mark.parametrize('seed', SEEDS)
+def test_nothing_breaks(boot, seed):
+    """Odd seeds on two CPUs, three batches at a time; even ones on one CPU."""
+    signal.alarm(int(CAP * max(1, CALLS / 20000)))
+    cpus, jobs = (2, 3) if seed % 2 else (1, 2)
+    vm = boot(cpus=cpus, append='msl=200')
+    client = Client(vm)
+    client.ask()  # the server's memory grows with its first request
+    vm.send(f'sysfuzz {MORE} -v -j {jobs} {seed} {CALLS}\n')
+    vm.expect('sysfuzz: seed')  # it has counted
+    client.start()
+    vm.expect(r'sysfuzz: (\d+) calls made', CAP * max(1, CALLS / 20000))
+    client.over.set()
+    client.join()
+    told = vm.expect(r'(.*?)^\$ ').group(1)
+    assert f'calls, seed {seed}: counts back to baseline' in told, told
+    assert client.served > 0 and client.worst < PATIENCE
+
+    rows = {name: (int(good), int(bad)) for name, good, bad in re.findall(r'^(\w+) +(\d+) +(\d+)$', told, re.M)}
+    assert sum(good + bad for good, bad in rows.values()) > CALLS / 2
+    never = [name for name, (good, _) in rows.items() if good == 0]
+    assert never == ['poweroff'] * (never != []), 'calls that never succeed test little'
+
+    # The shell, the trace and the web server are as before.
+    assert vm.cmd('echo alive') == 'alive\n'
+    vm.cmd('echo mark after > /dev/nettrace')
+    vm.wait_event('mark')
+    with open(os.path.join(FS, 'index.html'), 'rb') as f:
+        assert client.ask() == f.read()
+
+
+def test_a_file_without_type_is_free_at_once(boot):
+    """What a failing open gives back may be a pipe's the next moment."""
+    vm = boot(cpus=2, ports=(), append='rc=off ip=none', extra=('-i', os.path.join(BUILD, 'tests.img')))
+    assert vm.cmd('filerace') == '0 pages lost\n'
