@@ -1,5 +1,4 @@
-// Read before every file of lwIP and before ethif.c, net.c, sock.c and watch.c
-// (gcc -include).  Watches only: a build without it behaves the same.
+// Read before every file of lwIP and before those of ours that see it (gcc -include).  Watches only: a build without it behaves the same.
 //
 // lwIP says why it drops a packet by counting, so each count that tells an error
 // also tells watch.c.  Which counts do is decided by the last letters of the name
