@@ -248,7 +248,7 @@ def test_rc_runs_httpd(boot):
 
 
 @pytest.mark.parametrize('line, status', [('echo a', 0), ('cat nosuch', 1), ('nosuch', 127), ('echo a |', 2),
-                                          ('poweroff 5', 5), ('grep nosuch README', 1), ('cat README | wc', 0)])
+                                          ('poweroff 5', 5), ('grep nosuch README', 1), ('(exit 9); exit 4; exit 5', 4), ('cat README | wc', 0)])
 def test_run_gives_the_status(boot, line, status):
     vm = boot(ports=(), append=f'ip=none run="{line}"')
     vm._until(lambda: not vm.running(), 'the guest powers off')
