@@ -292,13 +292,15 @@ ifree(struct inode *ip)
   releasesleep(&ip->lock);
 }
 
-// Give a reference back.  In a transaction, ip not locked by the caller.
+// Give a reference back.  In a transaction, ip not locked by the caller.  Freed
+// once, it may be another's file by now, which had come and lost its name before
+// we are back: then we are its last owner too, so look again.
 void
 iput(struct inode *ip)
 {
   acquire(&itable.lock);
   ASSERT(ip->ref > 0);
-  if(ip->ref == 1 && ip->valid && ip->nlink == 0 && ip->type != 0) {
+  while(ip->ref == 1 && ip->valid && ip->nlink == 0 && ip->type != 0) {
     release(&itable.lock);
     ifree(ip);
     acquire(&itable.lock);

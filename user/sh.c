@@ -7,7 +7,7 @@
 // A line of at most 511 characters is cut into words, parsed into a tree of
 // nodes, and run.  A command is one child process; a pipe or a group is one
 // child that starts the rest, so that Ctrl-C, which ends a process and its
-// descendants, needs to know one pid.  cd is done by the shell itself.
+// descendants, needs to know one pid.  cd and exit are done by the shell itself.
 #include "types.h"
 #include "fcntl.h"
 #include "param.h"
@@ -292,6 +292,28 @@ cd(char **argv)
   return 1;
 }
 
+// exit [STATUS]
+static int
+leave(char **argv)
+{
+  exits(argv[1] ? atoi(argv[1]) : 0);
+}
+
+// What the shell does itself, since a child could not do it for it.
+static const struct builtin {
+  const char *name;
+  int (*run)(char **argv);
+} builtins[] = {{"cd", cd}, {"exit", leave}};
+
+static const struct builtin *
+builtin(const char *name)
+{
+  for(uint i = 0; i < sizeof(builtins) / sizeof(builtins[0]); i++)
+    if(strcmp(name, builtins[i].name) == 0)
+      return &builtins[i];
+  return 0;
+}
+
 // Become the program, or say why not and end.
 static void __attribute__((noreturn))
 run_program(char **argv)
@@ -385,10 +407,11 @@ run_child(struct node *n)
     close(script);
   script = -1;
   redirect(n->redirs);
-  if(n->kind == N_CMD && strcmp(n->argv[0], "cd") != 0)
-    run_program(n->argv);
+  const struct builtin *b = n->kind == N_CMD ? builtin(n->argv[0]) : 0;
+  if(b)
+    exits(b->run(n->argv));
   if(n->kind == N_CMD)
-    exits(cd(n->argv));
+    run_program(n->argv);
   if(n->kind == N_PIPE)
     exits(run_pipe(n));
   exits(run(n->left)); // N_SUB
@@ -400,8 +423,9 @@ run(struct node *n)
 {
   for(; n->kind == N_LIST; n = n->right)
     run(n->left);
-  if(n->kind == N_CMD && strcmp(n->argv[0], "cd") == 0)
-    return cd(n->argv);
+  const struct builtin *b = n->kind == N_CMD ? builtin(n->argv[0]) : 0;
+  if(b)
+    return b->run(n->argv);
   int pid = fork1();
   if(pid == 0 && n->kind == N_BACK)
     leave_terminal();

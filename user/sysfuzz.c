@@ -25,17 +25,18 @@
 #include "types.h"
 #include "user.h"
 
-#define BATCH    1000
-#define HANG_NS  2000000000ull
-#define REPORT   100 // calls between two reports of a child
-#define NCALL    81
-#define NJOB     4
-#define NKID     4
-#define ARENA    65536
-#define SETTLE   30 // seconds until connections in TIME-WAIT must be gone
-#define PORT     7000
-#define ROOT     "/fuzz"
-#define LOOPBACK 0x0100007f // 127.0.0.1, network order
+#define BATCH     1000
+#define HANG_NS   2000000000ull
+#define REPORT    100 // calls between two reports of a child
+#define NCALL     81
+#define NJOB      4
+#define NKID      4
+#define ARENA     65536
+#define SETTLE    10000000000ull  // until everything must be as before,
+#define TIME_WAIT 150000000000ull // or so long, if connections in TIME-WAIT are left
+#define PORT      7000
+#define ROOT      "/fuzz"
+#define LOOPBACK  0x0100007f // 127.0.0.1, network order
 
 static char self[] = "/sysfuzz";
 static const char *const names[NCALL] = {
@@ -277,29 +278,31 @@ append(char *to, const char *s)
 static const char *
 name(void)
 {
-  static const char *const list[] = {"f0",
-                                     "f0",
-                                     "f1",
-                                     "f1",
-                                     "f2",
-                                     "f3",
-                                     "f4",
-                                     "f5",
-                                     "d0",
-                                     "d0",
-                                     "d1",
-                                     "d1",
-                                     "d2",
-                                     "d3",
-                                     "n0",
-                                     "n1",
-                                     "x0",
-                                     "fourteenletter",
-                                     "fourteenletters+",
-                                     "\xff\x80\t\x1b",
-                                     ".",
-                                     "f0/",
-                                     "d1/"};
+  static const char *const list[] = {
+    "f0",
+    "f0",
+    "f1",
+    "f1",
+    "f2",
+    "f3",
+    "f4",
+    "f5",
+    "d0",
+    "d0",
+    "d1",
+    "d1",
+    "d2",
+    "d3",
+    "n0",
+    "n1",
+    "x0",
+    "fourteenletter",
+    "fourteenletters+",
+    "\xff\x80\t\x1b",
+    ".",
+    "f0/",
+    "d1/",
+  };
   return list[below(NELEM(list))];
 }
 
@@ -362,9 +365,10 @@ workdir(void)
     return chosen = (uint) "..";
   }
   i %= NELEM(dirs);
-  target = i == 0 ? 0 : i < 3              ? 1
-                      : i < 6 && depth < 2 ? depth + 1
-                                           : depth;
+  if(i < 3)
+    target = i > 0;
+  else
+    target = depth + (i < 6 && depth < 2);
   return chosen = (uint)dirs[i];
 }
 
@@ -682,6 +686,15 @@ note(uint nr, const uint *a, int r)
 }
 
 // ---- acts: what a call's number n stands for -----------------------------------------
+
+// Tell the parent that n more calls were made, and that we live.
+static void
+report(uint n)
+{
+  now.done = (ushort)n;
+  write(report_fd, &now, sizeof(now));
+  memset(&now, 0, sizeof(now));
+}
 
 static void act(void);
 
@@ -1070,6 +1083,8 @@ all_disk(int bytes)
       name[7] = (char)('0' + i / 100);
       name[8] = (char)('0' + i / 10 % 10);
       name[9] = (char)('0' + i % 10);
+      if(i % 20 == 0 && report_fd >= 0)
+        report(0); // slow, but no hang
       if(pass)
         call(SYS_unlink, (uint)name, 0, 0, 0);
       else if(!bytes)
@@ -1196,14 +1211,6 @@ act(void)
 }
 
 // ---- a batch: what a child does ------------------------------------------------------
-
-static void
-report(uint n)
-{
-  now.done = (ushort)n;
-  write(report_fd, &now, sizeof(now));
-  memset(&now, 0, sizeof(now));
-}
 
 static void
 batch(uint first, uint n)
@@ -1409,16 +1416,15 @@ static int
 compare(const struct kcounts *before)
 {
   struct kcounts c;
-  int differ = 0;
-  u64 limit = clock_ns() + SETTLE * 1000000000ull;
-  do {
-    differ = 0;
+  int differ;
+  for(u64 from = clock_ns();; sleep(5)) {
     kdebug(KD_COUNTS, &c);
+    differ = 0;
     for(uint i = 0; i < NELEM(counted); i++)
       differ += count_of(&c, i) != count_of(before, i);
-    if(differ)
-      sleep(5);
-  } while(differ && clock_ns() < limit);
+    if(differ == 0 || clock_ns() - from > (c.time_wait ? TIME_WAIT : SETTLE))
+      break;
+  }
   for(uint i = 0; i < NELEM(counted); i++)
     if(count_of(&c, i) != count_of(before, i))
       printf(1, "sysfuzz: %s %u, was %u\n", counted[i].name, count_of(&c, i), count_of(before, i));
@@ -1550,12 +1556,74 @@ bad:
   exits(2);
 }
 
-int
-main(int argc, char *argv[])
+// What was before: compared with what is afterwards.
+static struct {
+  struct kcounts counts;
+  uint root, crc;
+  int has_crc; // of the kernel's text: the debug kernel's
+  int size, fg;
+} was;
+
+static void
+begin(void)
 {
-  struct kcounts before;
-  uint first = 0;
-  int njob = 1, i = 1;
+  chdir("/");
+  remove_all(); // of a run that was killed
+  int had = mkdir(ROOT);
+  remove_all(); // now the root directory is as long as it will be
+  if(had < 0) {
+    printf(2, "sysfuzz: %s: cannot be made\n", ROOT);
+    exits(2);
+  }
+  u64 limit = clock_ns() + TIME_WAIT;
+  while(kdebug(KD_COUNTS, &was.counts) == 0 && was.counts.time_wait > 0 && clock_ns() < limit)
+    sleep(5);
+  was.root = root_sum();
+  was.has_crc = kdebug(KD_CRC, &was.crc) == 0;
+  was.size = ttyctl(0, TTY_SIZE, 0);
+  was.fg = ttyctl(0, TTY_FG, 0);
+  ttyctl(0, TTY_FG, was.fg > 0 ? was.fg : 0);
+  mkdir(ROOT);
+}
+
+// After the calls: nothing of them may be left.
+static void
+tidy(void)
+{
+  if(failing)
+    kdebug(KD_FAILNTH, 0);
+  ttyctl(0, TTY_MODE, 0);
+  ttyctl(0, TTY_FG, was.fg > 0 ? was.fg : 0);
+  if(was.size > 0)
+    ttyctl(0, TTY_SIZE, was.size);
+  remove_all();
+}
+
+static int
+wrong(int is, const char *words)
+{
+  if(is)
+    printf(1, "sysfuzz: %s\n", words);
+  return is;
+}
+
+// How many things are not as they were; each is said.
+static int
+judge(void)
+{
+  uint crc = 0;
+  int bad = (int)died;
+  bad += wrong(witness_end() != 0, "the witness's memory has changed");
+  bad += wrong(root_sum() != was.root, "the root directory has changed");
+  bad += wrong(was.has_crc && (kdebug(KD_CRC, &crc) < 0 || crc != was.crc), "the kernel's text has changed");
+  return bad + compare(&was.counts);
+}
+
+// The options, up to SEED.
+static int
+options(int argc, char *argv[], uint *first, int *njob)
+{
+  int i = 1;
   for(; i < argc && argv[i][0] == '-'; i++)
     switch(argv[i][1]) {
     case 'v':
@@ -1568,10 +1636,10 @@ main(int argc, char *argv[])
       each = dup(1);
       break;
     case 'j':
-      njob = (int)number(argv[++i]);
+      *njob = (int)number(argv[++i]);
       break;
     case 's':
-      first = number(argv[++i]);
+      *first = number(argv[++i]);
       break;
     case 'h':
       usage(1);
@@ -1580,58 +1648,31 @@ main(int argc, char *argv[])
       usage(2);
       exits(2);
     }
-  if(argc - i != 2 || njob < 1 || njob > NJOB) {
+  if(argc - i != 2 || *njob < 1 || *njob > NJOB) {
     usage(2);
     exits(2);
   }
+  return i;
+}
+
+int
+main(int argc, char *argv[])
+{
+  uint first = 0;
+  int njob = 1, i = options(argc, argv, &first, &njob);
   seed = number(argv[i]);
   uint calls = number(argv[i + 1]);
-
-  chdir("/");
-  remove_all(); // of a run that was killed
-  int had = mkdir(ROOT);
-  remove_all(); // now the root directory is as long as it will be
-  if(had < 0) {
-    printf(2, "sysfuzz: %s: cannot be made\n", ROOT);
-    exits(2);
-  }
-  u64 limit = clock_ns() + SETTLE * 1000000000ull;
-  while(kdebug(KD_COUNTS, &before) == 0 && before.time_wait > 0 && clock_ns() < limit)
-    sleep(5); // connections of before
-  uint sum = root_sum(), crc = 0, crc_now = 0;
-  int has_crc = kdebug(KD_CRC, &crc) == 0; // of the kernel's text: the debug kernel's
-  int size_was = ttyctl(0, TTY_SIZE, 0), fg = ttyctl(0, TTY_FG, 0);
-  ttyctl(0, TTY_FG, fg > 0 ? fg : 0);
+  begin();
   printf(1, "sysfuzz: seed %u, %u calls from %u on\n", seed, calls, first);
-  mkdir(ROOT);
   witness_start();
   u64 t0 = clock_ns();
   run(first, first + calls, njob);
-  if(failing)
-    kdebug(KD_FAILNTH, 0);
   uint ms = (uint)((clock_ns() - t0) >> 20);
-  ttyctl(0, TTY_MODE, 0);
-  ttyctl(0, TTY_FG, fg > 0 ? fg : 0);
-  if(size_was > 0)
-    ttyctl(0, TTY_SIZE, size_was);
-  remove_all();
+  tidy();
   printf(1, "\nsysfuzz: %u calls made in about %u ms, %u batches hung, %u died\n", made, ms, hung, died);
   if(verbose)
     print_table();
-  int bad = died;
-  if(witness_end() != 0) {
-    printf(1, "sysfuzz: the witness's memory has changed\n");
-    bad++;
-  }
-  if(root_sum() != sum) {
-    printf(1, "sysfuzz: the root directory has changed\n");
-    bad++;
-  }
-  if(has_crc && (kdebug(KD_CRC, &crc_now) < 0 || crc_now != crc)) {
-    printf(1, "sysfuzz: the kernel's text has changed\n");
-    bad++;
-  }
-  bad += compare(&before);
+  int bad = judge();
   if(bad == 0)
     printf(1, "sysfuzz: %u calls, seed %u: counts back to baseline\n", made, seed);
   exits(bad != 0);

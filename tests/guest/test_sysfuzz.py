@@ -82,7 +82,8 @@ def test_nothing_breaks(boot, seed):
         assert client.ask() == f.read()
 
 
-def test_a_file_without_type_is_free_at_once(boot):
-    """What a failing open gives back may be a pipe's the next moment."""
+def test_a_slot_is_free_when_its_owner_is_done(boot):
+    """What a failing open gives back may be a pipe's the next moment; an inode freed
+    may be another directory's.  Races that random calls found, here in numbers."""
     vm = boot(cpus=2, ports=(), append='rc=off ip=none', extra=('-i', os.path.join(BUILD, 'tests.img')))
-    assert vm.cmd('filerace') == '0 pages lost\n'
+    assert vm.cmd('filerace 2000') == '0 pages, 0 inodes, 0 blocks lost\n'

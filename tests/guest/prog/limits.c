@@ -646,7 +646,7 @@ static void
 in_disk_write(void)
 {
   int fd = open("killed", O_CREATE | O_WRONLY);
-  for(int i = 0;; i++) {
+  for(;;) {
     if(write(fd, block, sizeof(block)) != sizeof(block)) {
       close(fd);
       fd = open("killed", O_TRUNC | O_WRONLY);
