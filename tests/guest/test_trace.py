@@ -175,7 +175,7 @@ def check_account(trace, ring):
 def test_a_view_filters(boot):
     """disable in a reader's own view: what it does not want is counted as filtered,
     everything else comes, and the other reader gets all of it."""
-    vm = boot(cpus=2, mb=64, append='trace=all', ports=(80, 7001, 7002), extra=TESTS, wait=READY)
+    vm = boot(cpus=2, mb=64, append='trace=all trace_slots=65536', ports=(80, 7001, 7002), extra=TESTS, wait=READY)
     got = [], []
     threads = [catch(vm, 7001, '0', got[0]), catch(vm, 7002, '0 disable @SYSCALL,switch', got[1])]
     get(vm)

@@ -40,6 +40,8 @@ CAP = 60 * SLOW
 # What the console may never say (see bad_words).
 BAD = re.compile(r'^.*(?:\bpanic|ubsan:|\bWRONG\b|\bWARN\b|lock order).*$', re.M)
 
+ADDRESS = re.compile(r'en\d: \d+\.\d+\.\d+\.\d+/\d+[^\n]* \((?:dhcp|static|fallback)\)\n')
+
 
 class Failed(AssertionError):
     """The guest did something other than expected; the text is the story."""
@@ -182,14 +184,16 @@ class VM:
         return hit
 
     def cmd(self, line, timeout=CAP):
-        """Run a line in the guest's shell; return what it printed, \\n at line ends."""
+        """Run a line in the guest's shell; return what it printed, \\n at line ends.
+        The kernel's own line about an address comes when it comes: it is left out."""
         __tracebackhide__ = True
         # A word of ours ends the output, so that a prompt in it deceives nobody;
         # behind a comment there is no place for it.
         end = '' if '#' in line else ' echo ~end~' if line.endswith('&') else '; echo ~end~'
         self.send(line + end + '\n')
         self.mark = self.output().index('\n', self.mark) + 1  # behind the echo
-        return self.expect(r'(.*?)~end~\n\$ ' if end else r'(.*?)^\$ ', timeout).group(1)
+        said = self.expect(r'(.*?)~end~\n\$ ' if end else r'(.*?)^\$ ', timeout).group(1)
+        return ADDRESS.sub('', said)
 
     # Evidence
 
