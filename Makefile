@@ -5,8 +5,8 @@
 MAKEFLAGS += -rR
 
 B       ?= build
-# What DEBUG=1 changes is the kernel alone: its objects and kernel.elf lie here.
-K       = $(if $(DEBUG),$(B)/debug,$(B))
+# What DEBUG=1 and NOTRACE=1 change is the kernel alone: its objects and kernel.elf lie here.
+K       = $(B)$(if $(DEBUG),/debug)$(if $(NOTRACE),/notrace)
 CPUS    ?= 2
 LWIP_DIR ?=
 # The first tools that make i386 files: the machine's own, or a cross compiler.
@@ -41,7 +41,7 @@ UPROGS = arp cat echo fetch free grep host httpd ifconfig init iperf kill ln ls 
   poweroff ps rm sh sleep spin sysfuzz ttcp udpecho uptime wc zombie
 UFILES = README index.html rc
 # Programs of tests/guest/prog; they are on the disk of the tests alone.
-TPROGS = serve5 sockets tcp tracecat crash hostile traps badelf limits debug tty polls contract_fs contract_full contract_lib contract_mem contract_proc count filerace
+TPROGS = serve5 sockets tcp tracecat crash hostile traps badelf limits debug tty polls contract_fs contract_full contract_lib contract_mem contract_proc count filerace netbench
 
 NETTRACE = align check console decode dump flow info input label ladder main match merge meta out \
   pcapin ring session timeline tracefile wait why
@@ -71,7 +71,7 @@ OPT ?= -O2
 # The guard by its name: by default it is read from %gs:20, which is ours.
 # The checks make frames larger.
 KDEBUG = -DDEBUG -fsanitize=undefined -fstack-protector-strong -mstack-protector-guard=global -Wframe-larger-than=1024
-KFLAGS = $(M32) $(OPT) -DKERNEL -Ikernel $(WARN) $(MUST) $(if $(DEBUG),$(KDEBUG),-Wframe-larger-than=512)
+KFLAGS = $(M32) $(OPT) -DKERNEL -Ikernel $(if $(NOTRACE),-DNOTRACE) $(WARN) $(MUST) $(if $(DEBUG),$(KDEBUG),-Wframe-larger-than=512)
 # Words at any address are what the checksum and lwIP are fast by.
 ANYALIGN = $(if $(DEBUG),-fno-sanitize=alignment)
 $(K)/kernel/net/chksum.o: KFLAGS += $(ANYALIGN)
@@ -140,6 +140,7 @@ $(1)/%.bin: $(1)/%.elf
 .PRECIOUS: $(1)/%.o $(1)/%.elf
 endef
 $(foreach d,user tests/prog extra,$(eval $(call program,$(B)/$(d))))
+$(B)/user/sysfuzz.elf: $(B)/user/fuzz_args.o $(B)/user/fuzz_acts.o
 $(B)/tests/prog/%.o: tests/guest/prog/%.c
 	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(UFLAGS) -c $< -o $@
 

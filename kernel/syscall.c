@@ -115,7 +115,7 @@ sock_of(u32 nr, s16 fd)
 static void
 trace_enter(u32 nr)
 {
-  if(!trace_on[TR_sys_enter])
+  if(!TRACING(sys_enter))
     return;
   int a[4] = {0};
   for(int i = 0; i < 4; i++)

@@ -361,7 +361,7 @@ rx_frame(int nic, struct e1000 *c, u32 i, u32 backlog)
   struct rx_desc d = c->rx[i];
   u8 *frame = c->rxbuf[i];
   u32 pkt = pkt_new();
-  if(trace_on[TR_e1000_rx]) {
+  if(TRACING(e1000_rx)) {
     struct print p = fingerprint(frame, d.len < RXMAX ? d.len : RXMAX);
     TRACE(e1000_rx, .pkt = pkt, .sock = 0, .slot = i, .len = d.len, .status = d.status, .errors = d.errors,
           .backlog = backlog, .type = p.type, .ipid = p.ipid, .l4sum = p.l4sum, .hash = p.hash, .buf = (u32)frame);
@@ -473,7 +473,7 @@ e1000_tx(int nic, u32 pkt, u32 xmit, const struct frag *f, int n, void *cookie)
   c->cookie[last] = cookie;
   c->tx_pkt[last] = pkt;
   c->tx_tsc[last] = rdtsc();
-  if(trace_on[TR_e1000_tx]) {
+  if(TRACING(e1000_tx)) {
     struct print p = tx_print(f, n);
     TRACE(e1000_tx, .pkt = pkt, .sock = 0, .slot = last, .len = len, .cmd = c->tx[last].cmd, .nfrag = n,
           .in_use = c->tx_prod - c->tx_cons, .type = p.type, .ipid = p.ipid, .l4sum = p.l4sum,

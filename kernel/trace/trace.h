@@ -69,13 +69,21 @@ enum {
 // 1 for each event that is recorded.
 extern u8 trace_on[NT_MAXEV];
 
+// Is the event recorded?  In a kernel made with NOTRACE=1 none is: the compiler sees
+// a constant and leaves each TRACE out, but still reads it.
+#ifdef NOTRACE
+#define TRACING(ev) 0
+#else
+#define TRACING(ev) __builtin_expect(trace_on[TR_##ev], 0)
+#endif
+
 // Record an event.  Write .pkt and .sock always, 0 if there is none: without them
 // the whole struct is cleared first.  A field left out is 0.  The values are
 // computed only if the event is on, with interrupts off, straight into the slot:
 // no side effects, nothing that sleeps.
 #define TRACE(ev, ...) \
   do { \
-    if(__builtin_expect(trace_on[TR_##ev], 0)) { \
+    if(TRACING(ev)) { \
       u64 open_ = trace_begin(TR_##ev); \
       if((u32)open_) { \
         *(slot_##ev *)trace_body(open_) = (struct tr_##ev){.pid = (u16)(open_ >> 48), __VA_ARGS__}; \
@@ -87,7 +95,7 @@ extern u8 trace_on[NT_MAXEV];
 // The same with a trailing text, cut at four slots.
 #define TRACE_TEXT(ev, str, ...) \
   do { \
-    if(__builtin_expect(trace_on[TR_##ev], 0)) \
+    if(TRACING(ev)) \
       trace_emit(TR_##ev, &(struct tr_##ev){.pid = 0, __VA_ARGS__}, sizeof(struct tr_##ev), str); \
   } while(0)
 
