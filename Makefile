@@ -134,12 +134,14 @@ $(B)/user/ulib.a: $(ULIB:%=$(B)/user/%.o)
 # Three folders of programs, linked and stripped alike.
 define program
 $(1)/%.elf: $(1)/%.o $(B)/user/start.o $(B)/user/ulib.a user/user.ld
-	$$(call say,LD,$$@)$$(LD) -m elf_i386 -z noexecstack -T user/user.ld $$(filter %.o %.a,$$^) -o $$@
+	$$(call say,LD,$$@)$$(LD) -m elf_i386 -z noexecstack -T user/user.ld $$(filter %.o,$$^) $$(filter %.a,$$^) -o $$@
 $(1)/%.bin: $(1)/%.elf
 	$$(Q)$$(OBJCOPY) -S $$< $$@
 .PRECIOUS: $(1)/%.o $(1)/%.elf
 endef
 $(foreach d,user tests/prog extra,$(eval $(call program,$(B)/$(d))))
+$(B)/user/sysfuzz.elf: $(B)/user/fuzz_args.o $(B)/user/fuzz_acts.o
+# Programs of several files.
 $(B)/user/sysfuzz.elf: $(B)/user/fuzz_args.o $(B)/user/fuzz_acts.o
 $(B)/tests/prog/%.o: tests/guest/prog/%.c
 	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(UFLAGS) -c $< -o $@
