@@ -140,7 +140,6 @@ $(1)/%.bin: $(1)/%.elf
 .PRECIOUS: $(1)/%.o $(1)/%.elf
 endef
 $(foreach d,user tests/prog extra,$(eval $(call program,$(B)/$(d))))
-$(B)/user/sysfuzz.elf: $(B)/user/fuzz_args.o $(B)/user/fuzz_acts.o
 # Programs of several files.
 $(B)/user/sysfuzz.elf: $(B)/user/fuzz_args.o $(B)/user/fuzz_acts.o
 $(B)/tests/prog/%.o: tests/guest/prog/%.c
