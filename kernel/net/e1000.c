@@ -433,7 +433,7 @@ e1000_rxheld(void)
 static struct print
 tx_print(const struct frag *f, int n)
 {
-  static u8 head[64];
+  static u8 head[96]; // Ethernet, IP with all options, TCP up to its checksum
   u32 have = 0;
   for(int k = 0; k < n && have < sizeof(head); k++) {
     u32 m = f[k].len < sizeof(head) - have ? f[k].len : sizeof(head) - have;
