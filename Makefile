@@ -18,7 +18,7 @@ ifneq ($(TOOLPREFIX),)
 export TOOLPREFIX
 endif
 HOSTCC  ?= cc
-export B LWIP_DIR DEBUG USERPROGS_EXTRA
+export B LWIP_DIR DEBUG USERPROGS_EXTRA REF
 
 # ---- what is built -------------------------------------------------------
 
@@ -176,12 +176,13 @@ $(B)/host/%.o: tools/nettrace/%.c
 	$(call say,HOSTCC,$<)mkdir -p $(@D) && $(HOSTCC) $(HFLAGS) -c $< -o $@
 $(B)/nettrace: $(NETTRACE:%=$(B)/host/%.o)
 	$(call say,LD,$@)$(HOSTCC) $^ -lpcap -o $@
-
+$(B)/load: tools/bench/load.c
+	$(call say,HOSTCC,$@)mkdir -p $(@D) && $(HOSTCC) $(HFLAGS) $< -o $@
 
 # ---- verbs ---------------------------------------------------------------
 
-.PHONY: help setup setup-test setup-lint demo test test-host test-guest qemu nettop gdb guest \
-  plant bench doctor lint lint-flags format loc shape clean
+.PHONY: help setup setup-test setup-lint setup-bench demo test test-host test-guest qemu nettop gdb guest \
+  plant bench bench-net doctor lint lint-flags format loc shape clean
 .DEFAULT_GOAL := all
 PYTHON ?= /usr/bin/python3
 CAPTURE = tools/nettrace/capture -c $(CPUS)
@@ -200,6 +201,8 @@ setup-test: ## install what make test needs
 	@tools/setup/install test
 setup-lint: ## install what make lint and make shape need
 	@tools/setup/install lint
+setup-bench: ## install what make bench needs
+	@tools/setup/install bench
 
 # The installed compiler may be newer than this make's idea of it: build in a
 # make of its own.
@@ -236,9 +239,14 @@ guest: setup ## run CMD='ls; cat README' in the guest's shell
 plant: setup-test ## plant known faults, see that the tests find them (P=NAME...)
 	@$(MAKE) --no-print-directory $(LWIPREADY)
 	@$(PYTHON) tests/plant/run $(P)
-bench: setup-test ## measure (never a test): build/bench.json
-	@$(BUILD) DEBUG= all $(B)/tests.img
+BENCHED = $(BUILD) DEBUG= NOTRACE= all $(B)/tests.img $(B)/load && $(BUILD) DEBUG= NOTRACE=1 $(B)/notrace/kernel.elf
+bench: setup-test setup-bench ## measure everything (never a test): build/bench.json
+	@$(BENCHED)
 	@$(PYTHON) tools/bench/bench
+	@$(PYTHON) tools/bench/net
+bench-net: setup-bench ## the network beside Linux's in the same QEMU (REF=none: alone)
+	@$(BENCHED)
+	@$(PYTHON) tools/bench/net
 doctor: ## what this machine has and lacks
 	@tools/setup/doctor
 lint: setup-lint $(LWIPREADY) ## static analysis, format, shell scripts, layers (T=TOOL: that alone)

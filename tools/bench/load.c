@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STALL_US   1000
+#define STALL_US   5000
 #define GIVE_UP_US 10000000 // an answer that takes longer is a failure
 #define MAXCLIENTS 256
 #define MESSAGE    64 // bytes of one echo
