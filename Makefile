@@ -141,7 +141,7 @@ $(1)/%.bin: $(1)/%.elf
 endef
 $(foreach d,user tests/prog extra,$(eval $(call program,$(B)/$(d))))
 # Programs of several files.
-$(B)/user/sysfuzz.elf: $(B)/user/fuzz_args.o $(B)/user/fuzz_acts.o
+$(B)/user/sysfuzz.elf: $(B)/user/fuzz_args.o $(B)/user/fuzz_net.o $(B)/user/fuzz_acts.o
 $(B)/tests/prog/%.o: tests/guest/prog/%.c
 	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(UFLAGS) -c $< -o $@
 

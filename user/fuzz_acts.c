@@ -65,6 +65,17 @@ tame(uint nr, uint *a)
     return (int)a[0] <= 0x10000 || a[0] > 0x7ff00000 || one_in(20); // all memory there is: slow
   case SYS_ttyctl:                                                  // ^C must not hit a stranger
     return a[1] != TTY_FG || a[2] == 0 || a[2] > 0x1000000;
+  case SYS_setsockopt: // a long time would be one
+    if(a[1] == SOL_SOCKET && a[2] == SO_LINGER && a[3] < (uint)sbrk(0))
+      a[3] = linger_value();
+    return 1;
+  case SYS_resolve:
+    if((int)a[2] > 20)
+      a[2] = 1 + below(20);
+    return 1;
+  case SYS_netconf:
+    a[0] = configuration(a[0]);
+    return 1;
   case SYS_kdebug:
     return a[0] <= KD_LOCKS || a[0] > 1000; // no faults by intention
   }
@@ -73,7 +84,7 @@ tame(uint nr, uint *a)
 
 // ---- what follows from a result ------------------------------------------------------
 
-static void
+void
 no_wait(int fd)
 {
   call(SYS_fcntl, (uint)fd, F_SETFL, O_NONBLOCK, 0);
@@ -126,7 +137,7 @@ note(uint nr, const uint *a, int r)
     piped(fd);
     break;
   case SYS_socket:
-    got_fd(r, K_SOCK);
+    got_fd(r, (a[1] & 0xf) == SOCK_STREAM ? K_SOCK : K_DGRAM);
     no_wait(r);
     break;
   case SYS_accept:
@@ -172,13 +183,13 @@ try(uint nr, uint *a, uint esp, uint eflags)
   if(!tame(nr, a))
     return;
   if(each)
-    printf(each, "  %d(%x %x %x %x)", nr, a[0], a[1], a[2], a[3]);
+    printf(each, "  %d(%x %x %x %x %x %x)", nr, a[0], a[1], a[2], a[3], a[4], a[5]);
   int r;
   if(esp) {
-    memmove((void *)(esp + 4), a, 16);
+    memmove((void *)(esp + 4), a, NARG * sizeof(uint));
     r = raw_call(nr, esp, eflags);
   } else
-    r = call(nr, a[0], a[1], a[2], a[3]);
+    r = call6(nr, a);
   if(each)
     printf(each, " = %d\n", r);
   note(nr, a, r);
@@ -190,7 +201,7 @@ static void
 act_call(void)
 {
   static const uint odd_flags[] = {0, 0x400, 0x40000, 0x4000, 0x8d5}; // DF, AC, NT
-  uint a[4] = {0}, nr = some_call(a);
+  uint a[NARG] = {0}, nr = some_call(a);
   int odd = one_in(32);
   try(nr, a, odd ? (uint)arena + below(ARENA - 64) : 0, odd ? odd_flags[below(NELEM(odd_flags))] : 0);
 }
@@ -199,8 +210,8 @@ act_call(void)
 static void
 act_anything(void)
 {
-  uint a[4];
-  for(int k = 0; k < 4; k++)
+  uint a[NARG];
+  for(int k = 0; k < NARG; k++)
     switch(below(4)) {
     case 0:
       a[k] = bad_pointer();
@@ -286,10 +297,11 @@ static void
 wait_for_ever(void)
 {
   int p[2], fd = -1;
+  struct in_addr a;
   for(int i = 0; i < NOFILE; i++)
     close(i);
   struct pollfd none = {.fd = -1};
-  switch(below(8)) {
+  switch(below(11)) {
   case 0:
     pipe(p);
     read(p[0], arena, 1);
@@ -304,6 +316,8 @@ wait_for_ever(void)
     address();
     addr.sin_family = AF_INET;
     addr.sin_addr.s_addr = 0x6302000a; // nobody there
+    p[0] = 20;
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, p, one_in(2) ? sizeof(int) : 0);
     connect(fd, &addr, sizeof(addr));
     break;
   case 4:
@@ -311,6 +325,8 @@ wait_for_ever(void)
     addr = (struct sockaddr_in){.sin_family = AF_INET};
     bind(fd, &addr, sizeof(addr));
     listen(fd, 3);
+    p[0] = 20;
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, p, one_in(2) ? sizeof(int) : 0);
     accept(fd, 0, 0);
     break;
   case 5:
@@ -327,6 +343,16 @@ wait_for_ever(void)
       exit();
     }
     wait();
+    break;
+  case 8:
+    fd = socket(AF_INET, SOCK_DGRAM + (int)below(2), 0);
+    recv(fd, arena, 100, 0);
+    break;
+  case 9:
+    resolve("no.invalid", &a, 6000);
+    break;
+  case 10:
+    linger_for_ever();
   }
   sleep(0x7fffffff);
 }
@@ -420,31 +446,6 @@ act_exec(void)
   if(pid > 0 && waitpid(pid, &status, 0) == pid) {
     now.err[SYS_exec] += status == 99;
     now.ok[SYS_exec] += status != 99;
-  }
-}
-
-// Both ends of a connection to ourselves.
-static void
-act_connect(void)
-{
-  uint l = (uint)call(SYS_socket, AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0, 0);
-  uint c = (uint)call(SYS_socket, AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0, 0);
-  got_fd((int)l, K_SOCK);
-  got_fd((int)c, K_SOCK);
-  addr = (struct sockaddr_in){
-    .sin_family = AF_INET, .sin_port = htons((ushort)(PORT + below(4))), .sin_addr = {LOOPBACK}};
-  if(call(SYS_bind, l, (uint)&addr, sizeof(addr), 0) == 0 && call(SYS_listen, l, below(5), 0, 0) == 0)
-    got_fd((int)l, K_LISTEN);
-  int r = call(SYS_connect, c, (uint)&addr, sizeof(addr), 0);
-  if(r == 0 || r == -EINPROGRESS)
-    got_fd((int)c, K_CONN);
-  if(one_in(2)) { // let it come about
-    set[0] = (struct pollfd){.fd = (int)l, .events = POLLIN};
-    call(SYS_poll, (uint)set, 1, 20, 0);
-    int a = call(SYS_accept, l, 0, 0, 0);
-    got_fd(a, K_CONN);
-    if(a >= 0)
-      no_wait(a);
   }
 }
 
@@ -584,7 +585,7 @@ act_storm(void)
     break;
   default: // names
     for(uint n = 20 + below(60); n > 0; n--) {
-      uint a[4] = {path(0), path(1)};
+      uint a[NARG] = {path(0), path(1)};
       try(one_in(3) ? SYS_mkdir : one_in(2) ? SYS_unlink
                                             : SYS_link,
           a, 0, 0);
@@ -642,6 +643,8 @@ act(void)
     {250, act_anything},
     {70, act_esp},
     {24, act_connect},
+    {12, act_datagrams},
+    {12, act_echo},
     {36, act_device},
     {20, act_control},
     {20, act_fork},

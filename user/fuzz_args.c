@@ -65,15 +65,23 @@ int __attribute__((noinline)) raw_call(uint nr, uint esp, uint flags)
 }
 
 int
-call(uint nr, uint a, uint b, uint c, uint d)
+call6(uint nr, const uint *a)
 {
-  uint frame[8] = {0xffffffff, a, b, c, d};
+  uint frame[NARG + 1] = {0xffffffff};
+  memmove(frame + 1, a, NARG * sizeof(uint));
   int r = raw_call(nr, (uint)frame, 0);
   if(nr < NCALL && r < 0 && r != -EINPROGRESS)
     now.err[nr]++;
   else if(nr < NCALL)
     now.ok[nr]++;
   return r;
+}
+
+int
+call(uint nr, uint a, uint b, uint c, uint d)
+{
+  const uint args[NARG] = {a, b, c, d};
+  return call6(nr, args);
 }
 
 // ---- descriptors ---------------------------------------------------------------------
@@ -182,7 +190,7 @@ some_size(void)
   case 1:
     return 1 + below(16384);
   case 2:
-    return 512 * below(9);
+    return one_in(8) ? 65500 + below(12) : 512 * below(9);
   case 3:
     return 1 + below(4096);
   }
@@ -302,32 +310,7 @@ workdir(void)
   return chosen = (uint)dirs[i];
 }
 
-struct sockaddr_in addr;
-static int addr_len;
 struct pollfd set[NPOLL + 1];
-
-uint
-address(void)
-{
-  static const uint where[] = {LOOPBACK, LOOPBACK, LOOPBACK, 0, 0x0f02000a, 0x0202000a, 0xffffffff, 0x010000e0};
-  addr = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((ushort)(PORT + below(4)))};
-  addr.sin_addr.s_addr = where[below(NELEM(where))];
-  switch(below(16)) {
-  case 0:
-    addr.sin_port = htons(1); // where nobody listens
-    break;
-  case 1:
-    addr.sin_port = (ushort)rnd();
-    break;
-  case 2:
-    addr.sin_addr.s_addr = rnd();
-    break;
-  case 3:
-    addr.sin_family = (ushort)rnd();
-    break;
-  }
-  return (uint)&addr;
-}
 
 static uint
 pollset(void)
@@ -365,6 +348,7 @@ static const struct {
   {'l', K_LISTEN},
   {'c', K_CONN},
   {'S', K_NET},
+  {'d', K_DGRAM},
   {'T', K_CONS},
 };
 
@@ -394,8 +378,7 @@ argument(char what)
   case 'A':
     return one_in(4) ? 0 : (uint)&addr;
   case 'P':
-    addr_len = sizeof(addr);
-    return (uint)&addr_len;
+    return address_length();
   case 'v':
     return pollset();
   case 'g':
@@ -413,6 +396,26 @@ argument(char what)
     return below(4) ? 0 : MSG_DONTWAIT | (rnd() & MSG_PEEK);
   case 'N':
     return SOCK_STREAM | SOCK_NONBLOCK;
+  case 'D':
+    return (one_in(4) ? SOCK_RAW : SOCK_DGRAM) | SOCK_NONBLOCK;
+  case 'O':
+    return option_level();
+  case 'Q':
+    return option_name();
+  case 'V':
+    return option_value();
+  case 'U':
+    return option_length();
+  case 'I':
+    return option_length_at();
+  case 'h':
+    return host_name();
+  case 'C':
+    return configuration((uint)arena);
+  case 't':
+    return 1 + below(20);
+  case 'i':
+    return 1 + below(7);
   case '0':
   case '1':
   case '2':
@@ -424,7 +427,7 @@ argument(char what)
 // Number, how often, and its arguments (see argument).
 static const struct spec {
   uchar nr, weight;
-  char args[5];
+  char args[NARG + 1];
 } specs[] = {
   {SYS_read, 60, "Fbn"},
   {SYS_read, 15, "fbn"},
@@ -447,6 +450,22 @@ static const struct spec {
   {SYS_send, 25, "cbnm"},
   {SYS_recv, 25, "cbnm"},
   {SYS_shutdown, 6, "c3"},
+  {SYS_socket, 12, "2D0"},
+  {SYS_socket, 3, "2xx"},
+  {SYS_bind, 12, "daL"},
+  {SYS_connect, 8, "daL"},
+  {SYS_send, 8, "dbnm"},
+  {SYS_recv, 8, "dbnm"},
+  {SYS_sendto, 25, "dbnmaL"},
+  {SYS_sendto, 5, "SbnmAL"},
+  {SYS_recvfrom, 25, "dbnmAP"},
+  {SYS_recvfrom, 5, "SbnmAP"},
+  {SYS_shutdown, 3, "d3"},
+  {SYS_setsockopt, 40, "SOQVU"},
+  {SYS_getsockopt, 40, "SOQbI"},
+  {SYS_resolve, 3, "hbt"},
+  {SYS_netinfo, 20, "ibn"},
+  {SYS_netconf, 8, "C"},
   {SYS_getsockname, 8, "SAP"},
   {SYS_getpeername, 8, "cAP"},
   {SYS_unlink, 40, "p"},
@@ -480,7 +499,7 @@ some_call(uint *a)
   while(pick >= specs[i].weight)
     pick -= specs[i++].weight;
   const struct spec *s = &specs[i];
-  for(int k = 0; k < 4 && s->args[k]; k++) {
+  for(int k = 0; k < NARG && s->args[k]; k++) {
     a[k] = argument(s->args[k]);
     if(one_in(16))
       a[k] = s->args[k] == 'n' || one_in(2) ? bad_number() : bad_pointer();

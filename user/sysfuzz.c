@@ -10,7 +10,7 @@
 //
 // What it may not do to the rest of the system: it kills its own children only,
 // changes nothing outside /fuzz, sleeps 20 ms at most, leaves the trace's base
-// set and the terminal as they were, and does not turn the machine off.
+// set, the terminal and the network as they were, and does not turn the machine off.
 //
 // Beside it runs a witness, whose memory nobody but itself may change.  At the
 // end /fuzz is removed and what is in use is compared with the beginning.
@@ -385,6 +385,7 @@ tidy(void)
   ttyctl(0, TTY_FG, was.fg > 0 ? was.fg : 0);
   if(was.size > 0)
     ttyctl(0, TTY_SIZE, was.size);
+  forget_neighbours();
   remove_all();
 }
 
