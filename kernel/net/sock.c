@@ -358,7 +358,7 @@ set_linger(struct sock *s, const void *val)
 {
   struct linger l;
   memmove(&l, val, sizeof(l));
-  if(l.l_linger < 0)
+  if(l.l_linger < 0 || l.l_linger > 65535)
     return -EINVAL;
   s->linger = l.l_onoff != 0;
   s->linger_s = l.l_linger;
@@ -445,10 +445,10 @@ get_common(struct sock *s, int name, int *v)
 int
 sock_getopt(struct sock *s, int level, int name, void *val, int *len)
 {
-  struct linger l = {s->linger, s->linger_s};
   int v = 0, r = -ENOPROTOOPT, n = sizeof(v);
   const void *from = &v;
   enter(s);
+  struct linger l = {s->linger, s->linger_s};
   if(level == IPPROTO_TCP && s->ops->proto == IPPROTO_TCP)
     return leave(stream_getopt(s, name, val, len));
   if(level == SOL_SOCKET && name == SO_LINGER) {

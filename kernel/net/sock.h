@@ -76,6 +76,10 @@ struct sock {
   struct sock *next;           // in a listener's queue: the next one
   struct sock *children;       // listener: connections that wait for accept, oldest first
   u8 waiting, backlog;         // listener: how many do and may
+  u8 nodelay;                  // options, of a connection or of those a listener will make
+  u16 keep_idle, keep_intvl;   // seconds
+  u16 keep_cnt;                //
+  u32 flood, flood_tick;       // listener: SYNs that found the queue full in this tick of TCP's
   u8 nwrite;                   //
   struct write writes[NWRITE]; // oldest first
   // dgram.c

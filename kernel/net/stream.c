@@ -17,7 +17,8 @@
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/tcp.h"
 
-#define SENDROOM (2 * TCP_MSS) // a sender is woken when this much is free
+#define SENDROOM (2 * TCP_MSS)  // a sender is woken when this much is free
+#define FLOOD    (4 * NBACKLOG) // SYNs turned away in half a second: no burst of clients
 
 #define FLOW(s) .laddr = (s)->laddr, .raddr = (s)->raddr, .lport = (s)->lport, .rport = (s)->rport
 
@@ -68,6 +69,22 @@ static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len);
 static err_t on_poll(void *arg, struct tcp_pcb *pcb);
 static void on_err(void *arg, err_t err);
 
+// Give the connection the options that its socket has, or its listener had.
+static void
+apply_options(const struct sock *s)
+{
+  struct tcp_pcb *pcb = s->pcb;
+  if(pcb == 0 || pcb->state == LISTEN)
+    return;
+  pcb->keep_idle = s->keep_idle * 1000;
+  pcb->keep_intvl = s->keep_intvl * 1000;
+  pcb->keep_cnt = s->keep_cnt;
+  if(s->nodelay)
+    tcp_nagle_disable(pcb);
+  else
+    tcp_nagle_enable(pcb);
+}
+
 // Tie pcb and socket together.
 static void
 attach(struct sock *s, struct tcp_pcb *pcb)
@@ -82,6 +99,7 @@ attach(struct sock *s, struct tcp_pcb *pcb)
   tcp_sent(pcb, on_sent);
   tcp_err(pcb, on_err);
   tcp_poll(pcb, on_poll, 2); // every second
+  apply_options(s);
 }
 
 // Untie them: lwIP goes on with the pcb alone.
@@ -169,6 +187,19 @@ drop_writes(struct sock *s)
   for(int i = 0; i < s->nwrite; i++)
     net_drop_unsent(s->writes[i].pkt, DROP_TCP_RESET);
   s->nwrite = 0;
+}
+
+// What was received and not read goes with the socket.
+static void
+drop_queue(struct sock *s)
+{
+  for(int i = 0; i < s->nwrite; i++)
+    end_write(&s->writes[i], FATE_STACK); // TCP has the bytes and goes on alone
+  for(struct pbuf *p = s->rxq, *next; p; p = next) {
+    next = p->next;
+    p->next = 0;
+    pbuf_free(p);
+  }
 }
 
 // ---- lwIP's callbacks: up -----------------------------------------------
@@ -266,6 +297,48 @@ on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
   return ERR_OK;
 }
 
+// What a connection has from its listener, besides the flags that lwIP hands down.
+static void
+inherit(struct sock *s, const struct sock *l)
+{
+  s->pid = l->pid;
+  s->linger = l->linger;
+  s->linger_s = l->linger_s;
+  s->rcv_ms = l->rcv_ms;
+  s->snd_ms = l->snd_ms;
+  s->keep_idle = l->keep_idle;
+  s->keep_intvl = l->keep_intvl;
+  s->keep_cnt = l->keep_cnt;
+  s->nodelay = l->nodelay;
+}
+
+// Let go of a connection that nobody has accepted.
+static void
+discard(struct sock *s)
+{
+  struct tcp_pcb *pcb = detach(s);
+  if(pcb)
+    tcp_abort(pcb);
+  drop_queue(s);
+  sock_free(s);
+}
+
+// The oldest connection in l's queue that the peer has reset makes room.  lwIP counts
+// only the living: without this, dead ones that nobody accepts would fill the table.
+static void
+forget_dead(struct sock *l)
+{
+  for(struct sock **at = &l->children; *at; at = &(*at)->next) {
+    struct sock *s = *at;
+    if(s->pcb)
+      continue;
+    *at = s->next;
+    l->waiting--;
+    discard(s);
+    return;
+  }
+}
+
 // A connection to a listener is established: make its socket at once, since data
 // may follow in the same segment, and queue it for accept.
 static err_t
@@ -275,15 +348,18 @@ on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
   if(pcb == 0 || err != ERR_OK)
     return ERR_VAL; // lwIP had no memory for it
   watch_pcb(pcb);
+  if(l && l->waiting >= l->backlog)
+    forget_dead(l);
   struct sock *s = l ? sock_alloc(&stream_ops, sock_id(pcb)) : 0;
   if(s == 0) {
     net_drop(input.pkt, DROP_NOMEM_SOCK);
     tcp_abort(pcb);
     return ERR_ABRT;
   }
+  inherit(s, l);
   attach(s, pcb);
+  pcb->ttl = l->pcb->ttl;
   sock_remember(s, pcb->local_port, pcb->remote_port);
-  s->pid = l->pid;
   sock_state(s, SOCKSTATE_CONNECTED, 0);
   tcp_backlog_delayed(pcb); // it counts until accept takes it
   struct sock **tail = &l->children;
@@ -307,6 +383,29 @@ says_nothing(const struct tcp_pcb *pcb, const struct tcp_hdr *hdr, u16 len)
          hdr->ackno == pcb->lastack && hdr->wnd == pcb->snd_wnd && (pcb->unacked == 0 || pcb->dupacks > 3);
 }
 
+// A SYN for a listener whose queue is full.  Connections that nobody completes make
+// room: the oldest, if it has been waiting for its ACK for a second; in a flood at
+// once, so that a client that answers gets through between those that never will.
+static void
+listen_evict(struct tcp_pcb_listen *l)
+{
+  struct sock *s = l->callback_arg;
+  struct tcp_pcb *oldest = 0;
+  if(s == 0 || l->accepts_pending < l->backlog)
+    return;
+  if(s->flood_tick != tcp_ticks)
+    s->flood = 0;
+  s->flood_tick = tcp_ticks;
+  u32 age = ++s->flood > FLOOD ? 0 : 2;                    // in ticks of 500 ms
+  for(struct tcp_pcb *p = tcp_active_pcbs; p; p = p->next) // newest first
+    if(p->state == SYN_RCVD && p->listener == l && tcp_ticks - p->tmr >= age) {
+      age = tcp_ticks - p->tmr;
+      oldest = p;
+    }
+  if(oldest)
+    tcp_abandon(oldest, 0);
+}
+
 // A segment for pcb, before lwIP looks at it.  After close lwIP no longer
 // refreshes the time of the last activity, and a connection idle for long would
 // die at its FIN instead of going through TIME-WAIT.
@@ -314,8 +413,11 @@ says_nothing(const struct tcp_pcb *pcb, const struct tcp_hdr *hdr, u16 len)
 err_t
 sock_segment(struct tcp_pcb *pcb, const struct tcp_hdr *hdr, u16 len)
 {
-  if(pcb->state == LISTEN)
+  if(pcb->state == LISTEN) {
+    if((TCPH_FLAGS(hdr) & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN)
+      listen_evict((struct tcp_pcb_listen *)pcb);
     return ERR_OK;
+  }
   if(TCPH_FLAGS(hdr) & TCP_FIN)
     pcb->tmr = tcp_ticks;
   return says_nothing(pcb, hdr, len) ? ERR_ABRT : ERR_OK;
@@ -467,6 +569,9 @@ stream_open(struct sock *s)
   watch_enter(TCP_WHY_API);
   if(pcb == 0)
     return -ENOBUFS;
+  s->keep_idle = pcb->keep_idle / 1000;
+  s->keep_intvl = pcb->keep_intvl / 1000;
+  s->keep_cnt = pcb->keep_cnt;
   attach(s, pcb);
   return 0;
 }
@@ -499,6 +604,8 @@ static int
 start_listening(struct sock *s, int backlog)
 {
   err_t e = ERR_OK;
+  if(in_use(s->laddr, s->lport)) // two may be bound by SO_REUSEADDR, one may listen
+    return -EADDRINUSE;
   struct tcp_pcb *pcb = tcp_listen_with_backlog_and_err(s->pcb, backlog, &e);
   if(pcb == 0)
     return -sock_errno(e, 0);
@@ -521,18 +628,6 @@ stream_listen(struct sock *s, int backlog)
   if(r == 0)
     s->backlog = backlog;
   return r;
-}
-
-static void
-drop_queue(struct sock *s)
-{
-  for(int i = 0; i < s->nwrite; i++)
-    end_write(&s->writes[i], FATE_STACK); // TCP has the bytes and goes on alone
-  for(struct pbuf *p = s->rxq, *next; p; p = next) {
-    next = p->next;
-    p->next = 0;
-    pbuf_free(p);
-  }
 }
 
 // As sock_accept.
@@ -559,8 +654,7 @@ stream_accept(struct sock *l, int flags, int *err)
   if(s->err == 0 || s->rx_len > 0)
     return s;
   *err = -ECONNABORTED; // reset while it waited, nothing to read
-  drop_queue(s);
-  sock_free(s);
+  discard(s);
   return 0;
 }
 
@@ -568,6 +662,8 @@ static int
 start_connecting(struct sock *s, const struct sockaddr_in *sa)
 {
   ip_addr_t ip = IPADDR4_INIT(sa->sin_addr.s_addr);
+  if(s->err)
+    return sock_take_err(s); // what became of an attempt that did not wait
   if(s->state > SOCKSTATE_BOUND || s->pcb == 0)
     return s->state == SOCKSTATE_CONNECTING ? -EALREADY : s->state == SOCKSTATE_CONNECTED ? -EISCONN
                                                                                           : -EINVAL;
@@ -591,7 +687,9 @@ stream_connect(struct sock *s, const struct sockaddr_in *sa, int flags)
     r = sock_wait(s, flags, until);
   if(r == -EAGAIN)
     return -EINPROGRESS;
-  return r == 0 && s->state != SOCKSTATE_CONNECTED ? sock_take_err(s) : r;
+  if(r < 0 || s->state == SOCKSTATE_CONNECTED)
+    return r;
+  return s->err ? sock_take_err(s) : -ECONNABORTED; // somebody else has asked for the reason
 }
 
 // ---- the end ------------------------------------------------------------
@@ -653,11 +751,7 @@ stream_close(struct sock *s)
   while(s->children) { // nobody will accept them
     struct sock *c = s->children;
     s->children = c->next;
-    struct tcp_pcb *pcb = detach(c);
-    if(pcb)
-      tcp_abort(pcb);
-    drop_queue(c);
-    sock_free(c);
+    discard(c);
   }
   if(s->linger && s->state == SOCKSTATE_CONNECTED)
     linger(s);
@@ -682,49 +776,38 @@ stream_poll(struct sock *s)
     else
       s->want_room = 1;
   }
+  if(s->state > SOCKSTATE_CONNECTED || s->wr_shut)
+    r |= POLLOUT; // a write does not wait: it fails
   if(s->state > SOCKSTATE_CONNECTED || (s->rd_eof && s->wr_shut))
     r |= POLLHUP | POLLIN;
   return r;
 }
 
 static int
-set_keep(u32_t *keep, int val, u32 unit)
+set_keep(u16 *keep, int val)
 {
   if(val < 1 || val > 32767)
     return -EINVAL;
-  *keep = val * unit;
+  *keep = val;
   return 0;
 }
 
-// A listener has a smaller pcb without these.
-static int
-has_options(const struct sock *s)
-{
-  return s->pcb && s->pcb->state != LISTEN;
-}
-
-// Options of level IPPROTO_TCP.
+// Options of level IPPROTO_TCP.  A listener keeps them for its connections.
 int
 stream_setopt(struct sock *s, int name, int val)
 {
-  struct tcp_pcb *pcb = s->pcb;
-  if(!has_options(s))
-    return -EINVAL;
-  switch(name) {
-  case TCP_NODELAY:
-    if(val)
-      tcp_nagle_disable(pcb);
-    else
-      tcp_nagle_enable(pcb);
-    return 0;
-  case TCP_KEEPIDLE:
-    return set_keep(&pcb->keep_idle, val, 1000);
-  case TCP_KEEPINTVL:
-    return set_keep(&pcb->keep_intvl, val, 1000);
-  case TCP_KEEPCNT:
-    return set_keep(&pcb->keep_cnt, val, 1);
-  }
-  return -ENOPROTOOPT;
+  int r = -ENOPROTOOPT;
+  if(name == TCP_NODELAY) {
+    s->nodelay = val != 0;
+    r = 0;
+  } else if(name == TCP_KEEPIDLE)
+    r = set_keep(&s->keep_idle, val);
+  else if(name == TCP_KEEPINTVL)
+    r = set_keep(&s->keep_intvl, val);
+  else if(name == TCP_KEEPCNT)
+    r = set_keep(&s->keep_cnt, val);
+  apply_options(s);
+  return r;
 }
 
 static int
@@ -735,7 +818,7 @@ info(struct sock *s, void *val, int *len)
   u16 rexmits = 0;
   if(*len < (int)sizeof(i))
     return -EINVAL;
-  if(has_options(s)) {
+  if(pcb && pcb->state != LISTEN) { // a listener has a smaller pcb
     watch_figures(pcb, &i.srtt_us, &rexmits);
     i.rexmits = rexmits;
     i.nrtx = pcb->nrtx;
@@ -755,28 +838,27 @@ info(struct sock *s, void *val, int *len)
 int
 stream_getopt(struct sock *s, int name, void *val, int *len)
 {
-  const struct tcp_pcb *pcb = s->pcb;
   int v;
   if(name == TCP_INFO)
     return info(s, val, len);
-  if(!has_options(s) || *len < (int)sizeof(v))
-    return -EINVAL;
   switch(name) {
   case TCP_NODELAY:
-    v = tcp_nagle_disabled(pcb) != 0;
+    v = s->nodelay;
     break;
   case TCP_KEEPIDLE:
-    v = pcb->keep_idle / 1000;
+    v = s->keep_idle;
     break;
   case TCP_KEEPINTVL:
-    v = pcb->keep_intvl / 1000;
+    v = s->keep_intvl;
     break;
   case TCP_KEEPCNT:
-    v = pcb->keep_cnt;
+    v = s->keep_cnt;
     break;
   default:
     return -ENOPROTOOPT;
   }
+  if(*len < (int)sizeof(v))
+    return -EINVAL;
   memmove(val, &v, *len = sizeof(v));
   return 0;
 }

@@ -43,7 +43,8 @@ argaddr(int n, struct sockaddr_in *sa)
 // (pointer to its size).
 struct addrout {
   char *to;
-  int *len;
+  int *len; //
+  int room; // bytes at to; *len may lie in the buffer that the call fills
 };
 
 static int
@@ -62,17 +63,17 @@ argaddrout(int n, struct addrout *a)
     return -EINVAL;
   if(len > (int)sizeof(struct sockaddr_in))
     len = sizeof(struct sockaddr_in);
+  a->room = len;
   return argptr(n, &a->to, len, 1) < 0 ? -EFAULT : 0;
 }
 
 static void
 put_addr(const struct addrout *a, const struct sockaddr_in *sa)
 {
-  int len, full = sizeof(*sa);
+  int full = sizeof(*sa);
   if(a->to == 0)
     return;
-  memmove(&len, a->len, sizeof(len));
-  memmove(a->to, sa, len < full ? len : full);
+  memmove(a->to, sa, a->room);
   memmove(a->len, &full, sizeof(full));
 }
 

@@ -79,6 +79,15 @@ client(int port)
   return fd;
 }
 
+static int
+dgram(int port)
+{
+  struct sockaddr_in a = at(0, port);
+  int fd = socket(AF_INET, SOCK_DGRAM, 0);
+  IS(bind(fd, &a, sizeof(a)), 0);
+  return fd;
+}
+
 // Both ends of one connection.
 static void
 pair(int *ours, int *theirs)
@@ -184,6 +193,15 @@ pointers(void)
   IS(send(c, big, 0, 0), 0);
   IS(recv(s, big, 16, 0), 4); // nothing was lost meanwhile
   IS(bind(fd, &a, sizeof(a)), 0);
+  // The size of the address lies in the buffer, and what arrives is no size.
+  struct sockaddr_in to = at(LOOPBACK, PORT + 3);
+  int u = dgram(PORT + 3), dlen = sizeof(b);
+  for(int i = 0; i < 2; i++) {
+    IS(sendto(u, i ? "\xff\xff\xff\xff" : "\0\0\1\0", 4, 0, &to, sizeof(to)), 4);
+    IS(recvfrom(u, &dlen, 4, 0, &b, &dlen), 4);
+    IS(dlen, sizeof(b));
+  }
+  IS(ntohl(b.sin_addr.s_addr), LOOPBACK);
 }
 
 static void
@@ -244,6 +262,13 @@ nonblocking(void)
   IS(connect(n, &nobody, sizeof(nobody)), -EINPROGRESS);
   IS(ready(n, POLLOUT, 1000) & (POLLERR | POLLHUP), POLLERR | POLLHUP);
   IS(recv(n, big, 1, 0), -ECONNREFUSED);
+  n = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  IS(connect(n, &nobody, sizeof(nobody)), -EINPROGRESS);
+  IS(ready(n, POLLOUT, 1000) & POLLOUT, POLLOUT);
+  IS(connect(n, &nobody, sizeof(nobody)), -ECONNREFUSED); // told once,
+  IS(connect(n, &nobody, sizeof(nobody)), -EINVAL);       // and no second try
+  IS(shutdown(c, SHUT_WR), 0);
+  IS(ready(c, POLLOUT, 0), POLLOUT); // a write would not wait: it fails
 }
 
 static void
@@ -421,6 +446,21 @@ early(void)
   s = accept(l, 0, 0);
   IS(recv(s, big, 10, 0), 0);
   IS(fcntl(l, F_SETFL, O_NONBLOCK), 0);
+  IS(accept(l, 0, 0), -EAGAIN);
+  // Reset before accept: told, and no more of them wait than may.
+  struct linger none = {1, 0};
+  struct kcounts before, after;
+  kdebug(KD_COUNTS, &before);
+  for(int i = 0; i < 40; i++) {
+    c = client(PORT);
+    IS(setsockopt(c, SOL_SOCKET, SO_LINGER, &none, sizeof(none)), 0);
+    IS(close(c), 0);
+    sleep(1);
+  }
+  kdebug(KD_COUNTS, &after);
+  IS(after.socks - before.socks, 4);
+  for(int i = 0; i < 4; i++)
+    IS(accept(l, 0, 0), -ECONNABORTED);
   IS(accept(l, 0, 0), -EAGAIN);
   IS(close(l), 0);
   IS(close(listener(PORT, 1)), 0); // the port is free at once
@@ -686,6 +726,45 @@ lingers(void)
   IS(close(s), 0);
 }
 
+// What a connection has from its listener; not O_NONBLOCK.
+static void
+inherited(void)
+{
+  static const struct {
+    int level, name, val;
+  } ints[] = {
+    {SOL_SOCKET, SO_KEEPALIVE, 1},
+    {SOL_SOCKET, SO_RCVTIMEO, 100},
+    {SOL_SOCKET, SO_SNDTIMEO, 200},
+    {IPPROTO_IP, IP_TTL, 9},
+    {IPPROTO_TCP, TCP_NODELAY, 1},
+    {IPPROTO_TCP, TCP_KEEPIDLE, 60},
+    {IPPROTO_TCP, TCP_KEEPINTVL, 5},
+    {IPPROTO_TCP, TCP_KEEPCNT, 3},
+  };
+  struct sockaddr_in a = at(0, PORT);
+  int l = listener(PORT, 1), other = tcp_again();
+  IS(bind(other, &a, sizeof(a)), -EADDRINUSE);
+  IS(fcntl(l, F_SETFL, O_NONBLOCK), 0);
+  for(uint i = 0; i < sizeof(ints) / sizeof(ints[0]); i++)
+    IS(option(l, ints[i].level, ints[i].name, ints[i].val), 0);
+  int c = client(PORT);
+  IS(ready(l, POLLIN, 1000), POLLIN);
+  int s = accept(l, 0, 0);
+  for(uint i = 0; i < sizeof(ints) / sizeof(ints[0]); i++)
+    IS(asked(s, ints[i].level, ints[i].name), ints[i].val);
+  IS(fcntl(s, F_GETFL, 0) & O_NONBLOCK, 0);
+  IS(asked(c, IPPROTO_TCP, TCP_KEEPIDLE), 7200);
+  IS(close(s) + close(c) + close(l), 0);
+  // Two may be bound, one may listen.
+  l = tcp_again();
+  IS(bind(l, &a, sizeof(a)), 0);
+  IS(bind(other, &a, sizeof(a)), 0);
+  IS(listen(l, 1), 0);
+  IS(listen(other, 1), -EADDRINUSE);
+  IS(close(l) + close(other), 0);
+}
+
 static void
 options(void)
 {
@@ -756,15 +835,7 @@ options(void)
   IS(close(fd), 0);
   time_outs();
   lingers();
-}
-
-static int
-dgram(int port)
-{
-  struct sockaddr_in a = at(0, port);
-  int fd = socket(AF_INET, SOCK_DGRAM, 0);
-  IS(bind(fd, &a, sizeof(a)), 0);
-  return fd;
+  inherited();
 }
 
 static void
