@@ -9,6 +9,7 @@
 //
 // An answer is built whole in memory, header in front of the body, so that both
 // leave in one send.  Files here end at 70 KB, so that costs little.
+#include "cmd.h"
 #include "types.h"
 #include "stat.h"
 #include "fcntl.h"
@@ -17,6 +18,13 @@
 #include "sys.h"
 #include "ulib64.h"
 #include "user.h"
+
+static const char help[] =
+  "usage: httpd [-p PORT] [-r DIR]\n"
+  "Serves the files of a directory by HTTP, until Ctrl-C or kill.\n"
+  "  -p PORT  default 80\n"
+  "  -r DIR   default /; a directory shows its index.html, else (or with ?list) a listing\n"
+  "/status tells how the server is.\n";
 
 #define NCONN      56      // with the listener within NPOLL, with 0-2 and a file within NOFILE
 #define NHEADER    4096    // bytes of a request's header
@@ -39,6 +47,7 @@ struct text {
   char *p;
   u32 len, size;
   int failed;
+  int busy; // of a body: incomplete, because the system had no file left to open
 };
 
 // One per connection.
@@ -381,6 +390,7 @@ reason(int status)
     {431, "Request Header Fields Too Large"},
     {500, "Internal Server Error"},
     {501, "Not Implemented"},
+    {503, "Service Unavailable"},
     {505, "HTTP Version Not Supported"},
   };
   for(u32 i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
@@ -428,6 +438,16 @@ put_file(struct text *t, int fd)
   return n;
 }
 
+// open does not say why it failed: does it fail for a path that exists, too?
+static int
+no_files(void)
+{
+  int fd = open(".", O_RDONLY);
+  if(fd >= 0)
+    close(fd);
+  return fd < 0;
+}
+
 static void
 put_entry(struct text *t, const char *dir, const char *name)
 {
@@ -437,8 +457,10 @@ put_entry(struct text *t, const char *dir, const char *name)
   path[strlen(dir) + 1] = 0;
   path[strlen(dir)] = '/';
   strcpy(path + strlen(path), name);
-  if(stat(path, &st) < 0)
+  if(stat(path, &st) < 0) {
+    t->busy |= no_files();
     return;
+  }
   put(t, "<li><a href=\"/");
   if(strcmp(dir, ".") != 0) {
     put_name(t, dir, 1);
@@ -502,6 +524,7 @@ fetch_dir(const struct request *r, int fd, struct text *body, const char **type)
   strcpy(index, r->path);
   strcpy(index + strlen(index), "/index.html");
   int ifd = r->list ? -1 : open(index, O_RDONLY);
+  body->busy = !r->list && ifd < 0 && no_files();
   if(ifd < 0) {
     put_listing(body, r->path, fd);
     return 200;
@@ -523,7 +546,7 @@ fetch(const struct request *r, struct text *body, const char **type)
   }
   int fd = open(r->path, O_RDONLY);
   if(fd < 0)
-    return 404;
+    return no_files() ? 503 : 404;
   int status = 404;
   struct stat st = {0};
   if(fstat(fd, &st) == 0 && st.type == T_DIR) {
@@ -542,6 +565,8 @@ answer(struct conn *c, int status, const char *type, struct text *body, int head
 {
   if(body->failed)
     status = 500;
+  else if(body->busy)
+    status = 503;
   if(status != 200) {
     text_free(body);
     type = text_plain;
@@ -680,13 +705,18 @@ send_some(struct conn *c)
   return 0;
 }
 
-// Read more of a request.  Returns whether there is something new.
+// Read more of a request.  Returns whether there is something new to do: a client
+// that ends in the middle of a header hears that this was no request.
 static int
 read_some(struct conn *c)
 {
   int n = recv(c->fd, c->in + c->inlen, NHEADER - c->inlen, MSG_DONTWAIT);
   if(n == -EAGAIN)
     return 0;
+  if(n == 0 && c->inlen > 0) {
+    refuse(c, 400);
+    return 1;
+  }
   if(n <= 0) {
     drop(c);
     return 0;
@@ -800,13 +830,6 @@ serve_once(int listener)
 
 // ---- start ----
 
-static void __attribute__((noreturn))
-usage(void)
-{
-  printf(2, "usage: httpd [-p PORT] [-r DIR]\n");
-  exits(2);
-}
-
 static int
 open_listener(int port)
 {
@@ -828,17 +851,14 @@ main(int argc, char *argv[])
 {
   int port = 80;
   const char *root = "/";
-  for(int i = 1; i < argc; i += 2) {
-    if(i + 1 == argc)
-      usage();
-    if(strcmp(argv[i], "-p") == 0)
-      port = atoi(argv[i + 1]);
-    else if(strcmp(argv[i], "-r") == 0)
-      root = argv[i + 1];
+  cmd("httpd", help);
+  for(int o; (o = getopt(argc, argv, "p:r:")) != -1;) {
+    if(o == 'p')
+      port = number(optarg, 1, 65535);
     else
-      usage();
+      root = optarg;
   }
-  if(port < 1 || port > 65535)
+  if(optind != argc)
     usage();
   if(chdir(root) < 0) {
     printf(2, "httpd: %s: no such directory\n", root);
