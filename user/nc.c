@@ -10,7 +10,7 @@ static const char help[] =
   "Connects standard input and output with a TCP connection.  The end of the input\n"
   "is the end of what we send; nc ends when the peer has sent everything.\n"
   "  -l       wait for one connection at PORT instead\n"
-  "  -u       UDP: each read of the input is a datagram; ends with the input\n"
+  "  -u       UDP: each read of the input is a datagram; ends 0.5 s (-w S) after its end\n"
   "  -p PORT  the local port, here or with -l\n"
   "  -w S     give up after S seconds of silence, and with connecting\n"
   "  -v       say what happens, on descriptor 2\n"
@@ -98,39 +98,59 @@ call(const char *host, uint port, uint from)
   return fd;
 }
 
-// All n bytes to fd, or die.
+// What was read from standard input and has not been sent yet.
+static char input[8192];
+static int waiting, done; // bytes of it, and how many of those are sent
+
 static void
-put(int fd, const char *p, int n)
+show(const char *p, int n)
 {
-  while(n > 0) {
-    int r = write(fd, p, n);
-    if(r <= 0)
-      die(fd == 1 ? "standard output" : "send", r);
-    p += r;
-    n -= r;
-  }
+  for(int r; n > 0; p += r, n -= r)
+    if((r = write(1, p, n)) <= 0)
+      die("cannot write to standard output", 0);
 }
 
-// Standard input is readable: send it.  0 at its end.
+// Standard input is readable.  0 at its end.
 static int
 from_input(int fd)
 {
-  int n = read(0, buf, udp ? 1472 : sizeof(buf));
-  if(n > 0)
-    put(fd, buf, n);
-  else if(!udp)
+  waiting = read(0, input, udp ? 1472 : sizeof(input));
+  done = 0;
+  if(waiting > 0)
+    return 1;
+  if(waiting < 0)
+    printf(2, "nc: cannot read standard input\n");
+  waiting = 0;
+  if(!udp)
     shutdown(fd, SHUT_WR);
-  return n > 0;
+  return 0;
+}
+
+// Some of the input to the peer, as much as fits now: a peer that sends instead of
+// reading must not stop us from reading what it sends.
+static void
+to_peer(int fd)
+{
+  int r = send(fd, input + done, waiting - done, MSG_DONTWAIT);
+  if(r == -EAGAIN)
+    return;
+  if(r < 0)
+    die("send", r);
+  done += r;
+  if(done == waiting)
+    waiting = 0;
 }
 
 // The peer has sent something.  0 at the end.
 static int
 from_peer(int fd)
 {
-  int n = recv(fd, buf, sizeof(buf), 0);
+  int n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
+  if(n == -EAGAIN)
+    return 1;
   if(n < 0)
     die("receive", n);
-  put(1, buf, n);
+  show(buf, n);
   return n > 0 || udp;
 }
 
@@ -138,17 +158,20 @@ from_peer(int fd)
 static void
 talk(int fd)
 {
-  struct pollfd p[2] = {{fd, POLLIN, 0}, {0, POLLIN, 0}};
-  for(int n = 2;;) {
-    int r = poll(p, n, n == 1 && udp && !wait_s ? 500 : patience());
-    if(r == 0 && wait_s)
+  int open = 1; // standard input has not ended
+  for(;;) {
+    struct pollfd p[2] = {{fd, POLLIN | (waiting ? POLLOUT : 0), 0}, {0, POLLIN, 0}};
+    int r = poll(p, open && !waiting ? 2 : 1, !open && udp && !wait_s ? 500 : patience());
+    if(r == 0 && wait_s && !(udp && !open))
       die("silence", ETIMEDOUT);
     if(r <= 0)
       return;
-    if(p[0].revents && !from_peer(fd))
+    if(p[0].revents & POLLOUT && waiting)
+      to_peer(fd);
+    if(p[0].revents & ~POLLOUT && !from_peer(fd))
       return;
-    if(n == 2 && p[1].revents && !from_input(fd))
-      n = 1;
+    if(p[1].revents)
+      open = from_input(fd);
   }
 }
 
