@@ -129,8 +129,10 @@ tcp_server(int l)
       serve(fd, &peer);
       exits(0);
     }
-    if(pid < 0)
+    if(pid < 0) {
       printf(2, "iperf: a connection is refused: no process or file left\n");
+      sleep(10);
+    }
     if(fd >= 0)
       close(fd);
     while(waitpid(-1, 0, WNOHANG) > 0)
@@ -166,40 +168,56 @@ tcp_client(int fd)
 // ---- UDP ----------------------------------------------------------------
 
 // One sender's datagrams.
-static struct {
+struct flow {
   struct sockaddr_in peer;
   u64 t0, last, bytes;
-  u32 next, lost, late, count; // next: number expected
-  int transit, jitter_us;      // RFC 3550, 6.4.1
-  int over;                    // its last datagram has come
-} flow;
+  u32 next, lost, late;   // next: number expected
+  int transit, jitter_us; // RFC 3550, 6.4.1
+  int over;               // its last datagram has come
+};
 
-static void
-begin(const struct sockaddr_in *peer)
+#define NFLOW 16
+static struct flow flows[NFLOW];
+
+// The peer's flow; a fresh one, in the place of the one that is silent longest, if it
+// has none, or (again) if that is over.
+static struct flow *
+flow_of(const struct sockaddr_in *peer, int again)
 {
-  memset(&flow, 0, sizeof(flow));
-  flow.peer = *peer;
-  flow.t0 = now_us();
+  struct flow *f = flows, *oldest = flows;
+  while(f < flows + NFLOW && memcmp(peer, &f->peer, 8) != 0) {
+    if(f->last < oldest->last)
+      oldest = f;
+    f++;
+  }
+  if(f < flows + NFLOW && !(f->over && again))
+    return f;
+  if(f == flows + NFLOW)
+    f = oldest;
+  memset(f, 0, sizeof(*f));
+  f->peer = *peer;
+  f->t0 = f->last = now_us();
+  return f;
 }
 
 static void
-note(const uchar *p, int n, u32 id)
+note(struct flow *f, const uchar *p, int n, u32 id)
 {
   u64 now = now_us(), sec = now;
   u32 us = div64(&sec, 1000000);
   int transit = ((int)sec - (int)get32(p + 4)) * 1000000 + (int)us - (int)get32(p + 8);
-  int d = transit - flow.transit;
-  if(flow.count++)
-    flow.jitter_us += ((d < 0 ? -d : d) - flow.jitter_us) / 16;
-  flow.transit = transit;
-  flow.bytes += n;
-  flow.last = now;
-  if(id >= flow.next) {
-    flow.lost += id - flow.next;
-    flow.next = id + 1;
+  int d = transit - f->transit;
+  if(f->bytes)
+    f->jitter_us += ((d < 0 ? -d : d) - f->jitter_us) / 16;
+  f->transit = transit;
+  f->bytes += n;
+  f->last = now;
+  if(id >= f->next) {
+    f->lost += id - f->next;
+    f->next = id + 1;
   } else {
-    flow.late++;
-    flow.lost -= flow.lost > 0; // it had been counted as lost
+    f->late++;
+    f->lost -= f->lost > 0; // it had been counted as lost
   }
 }
 
@@ -213,39 +231,41 @@ show_flow(u32 lost, u32 late, u32 count, u32 jitter_us)
 }
 
 static void
-answer(int fd, const uchar *first, const struct sockaddr_in *to)
+answer(int fd, const struct flow *f, const uchar *first)
 {
   uchar r[128] = {0};
-  u64 us = flow.last - flow.t0, sec = us;
+  u64 us = f->last - f->t0, sec = us;
   u32 rest = div64(&sec, 1000000);
-  u32 words[] = {REPORT, flow.bytes >> 32, flow.bytes, sec, rest, flow.lost, flow.late, flow.next, 0, flow.jitter_us};
+  u32 words[] = {REPORT, f->bytes >> 32, f->bytes, sec, rest, f->lost, f->late, f->next, 0, f->jitter_us};
   memmove(r, first, 16);
   for(uint i = 0; i < sizeof(words) / sizeof(words[0]); i++)
     put32(r + 16 + 4 * i, words[i]);
-  sendto(fd, r, sizeof(r), 0, to, sizeof(*to));
+  sendto(fd, r, sizeof(r), 0, &f->peer, sizeof(f->peer));
 }
 
+// A flow's last datagram comes until its sender has our answer: print only once.
 static void __attribute__((noreturn))
 udp_server(int fd)
 {
-  flow.over = 1;
   for(;;) {
     struct sockaddr_in from;
     int len = sizeof(from), n = recvfrom(fd, buf, sizeof(buf), 0, &from, &len);
+    if(n < 0)
+      die("receive", n);
     if(n < 16)
       continue; // not iperf's
-    int id = get32(buf), same = memcmp(&from, &flow.peer, 8) == 0;
-    if(id >= 0 && (!same || flow.over))
-      begin(&from);
-    if(id >= 0)
-      note(buf, n, id);
-    else if(same && !flow.over) {
-      flow.over = 1;
-      report(inet_ntoa(from.sin_addr), flow.bytes, flow.last - flow.t0);
-      show_flow(flow.lost, flow.late, flow.next, flow.jitter_us);
+    int id = get32(buf);
+    struct flow *f = flow_of(&from, id >= 0);
+    if(id >= 0) {
+      note(f, buf, n, id);
+      continue;
     }
-    if(id < 0 && same)
-      answer(fd, buf, &from);
+    answer(fd, f, buf);
+    if(f->over)
+      continue;
+    f->over = 1;
+    report(inet_ntoa(from.sin_addr), f->bytes, f->last - f->t0);
+    show_flow(f->lost, f->late, f->next, f->jitter_us);
   }
 }
 
