@@ -6,8 +6,8 @@
 #include "user.h"
 
 static const char help[] =
-  "usage: netstat [-a] | -r | -i | -s\n"
-  "Prints the connections; addresses and ports as numbers.\n"
+  "usage: netstat [-an] | -r | -i | -s\n"
+  "Prints the connections; addresses and ports as numbers, with and without -n.\n"
   "  -a  also listeners, UDP, and ICMP sockets\n"
   "  -r  routes: the first that matches an address is taken\n"
   "  -i  interfaces\n"
@@ -109,17 +109,23 @@ counters(void)
 int
 main(int argc, char *argv[])
 {
+  int all = 0, what = 0;
   cmd("netstat", help);
-  int o = getopt(argc, argv, "aris");
-  if(optind != argc)
+  for(int o; (o = getopt(argc, argv, "arisn")) != -1;) {
+    if(o == 'a')
+      all = 1;
+    else if(o != 'n')
+      what = what == 0 || what == o ? o : '?';
+  }
+  if(optind != argc || what == '?' || (what && all))
     usage();
-  if(o == 'r')
+  if(what == 'r')
     routes();
-  else if(o == 'i')
+  else if(what == 'i')
     interfaces();
-  else if(o == 's')
+  else if(what == 's')
     counters();
   else
-    socks(o == 'a');
+    socks(all);
   exits(0);
 }

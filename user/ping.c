@@ -38,7 +38,8 @@ checksum(const uchar *p, uint n)
   return ~(sum + (sum >> 16));
 }
 
-static void
+// Returns 0, or -errno: then it counts as lost.
+static int
 send_request(int fd, const struct sockaddr_in *to)
 {
   memset(out, 0, HEADER);
@@ -53,9 +54,8 @@ send_request(int fd, const struct sockaddr_in *to)
   out[2] = sum >> 8;
   out[3] = sum;
   int r = sendto(fd, out, HEADER + size, 0, to, sizeof(*to));
-  if(r < 0)
-    die("send", r);
   sent++;
+  return r < 0 ? r : 0;
 }
 
 // A reply to one of ours?  Then its ICMP message; *n becomes its length.
@@ -158,9 +158,14 @@ main(int argc, char *argv[])
   printf(1, "ping %s (%s): %u data bytes\n", host, inet_ntoa(to.sin_addr), size);
   while(count == 0 || sent < count) {
     u64 t0 = now_us();
-    send_request(fd, &to);
-    await(fd, t0, t0 + (u64)wait_ms * 1000);
-    u64 next = t0 + (u64)gap_ms * 1000, now = now_us();
+    int r = send_request(fd, &to);
+    if(r < 0 && sent == 1)
+      die(host, r);
+    if(r == 0)
+      await(fd, t0, t0 + (u64)wait_ms * 1000);
+    else if(!quiet)
+      printf(1, "icmp_seq=%u not sent: %s\n", sent - 1, neterr(r));
+    u64 next = t0 + (u64)(r < 0 && gap_ms == 0 ? 10 : gap_ms) * 1000, now = now_us();
     u64 rest = next > now ? next - now : 0;
     div64(&rest, 1000);
     if(rest && (count == 0 || sent < count))

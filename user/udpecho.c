@@ -10,7 +10,8 @@ static const char help[] =
   "given.\n"
   "  -t  TCP, up to 32 connections at once\n";
 
-#define NCONN 32
+#define NCONN      32
+#define STALLED_MS 5000 // a client that does not take its echo holds up the others at most so long
 
 static char buf[65507];
 
@@ -48,6 +49,9 @@ echo_connections(int fd)
         p[i] = p[--n];
       }
     int conn = p[0].revents ? accept(fd, 0, 0) : -1;
+    int ms = STALLED_MS;
+    if(conn >= 0)
+      setsockopt(conn, SOL_SOCKET, SO_SNDTIMEO, &ms, sizeof(ms));
     if(conn >= 0)
       p[n++] = (struct pollfd){conn, POLLIN, 0};
   }
