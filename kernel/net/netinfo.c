@@ -265,15 +265,18 @@ net_info(int what, char *buf, u32 len)
 
 // ---- names --------------------------------------------------------------
 
-#define NQUERY      4    // names being asked for at once
-#define RESOLVE_MAX 6000 // ms: then lwIP gives up, and could not be told from "no such name"
+#define NQUERY 4 // names being asked for at once
 
 // One per name being asked for.  lwIP may answer when nobody waits any more.
 static struct query {
   u8 used, done, abandoned;
-  u32 addr; // network order, 0: there is no such name
+  u8 answered; // by a server; else lwIP has given up
+  u32 addr;    // network order, 0: there is no such name
 } queries[NQUERY];
 
+// lwIP says "no address" for both ends of a vain question: a server knew none, or
+// none answered.  The first is said from within the packet that came, the second by
+// a timer.
 static void
 on_answer(const char *name, const ip_addr_t *addr, void *arg)
 {
@@ -281,6 +284,7 @@ on_answer(const char *name, const ip_addr_t *addr, void *arg)
   (void)name;
   q->done = 1;
   q->addr = addr ? addr->addr : 0;
+  q->answered = ip_current_input_netif() != 0;
   if(q->abandoned)
     q->used = 0;
   wakeup(q);
@@ -300,7 +304,7 @@ new_query(void)
 static int
 wait_answer(struct query *q, u32 *addr_be, u32 ms)
 {
-  u64 until = sock_deadline(ms < RESOLVE_MAX ? ms : RESOLVE_MAX);
+  u64 until = sock_deadline(ms);
   while(!q->done) {
     int how = net_sleep(q, until, SLEEPWHY_NET);
     if(how == 0 || q->done)
@@ -310,7 +314,8 @@ wait_answer(struct query *q, u32 *addr_be, u32 ms)
   }
   q->used = 0;
   *addr_be = q->addr;
-  return q->addr ? 0 : -ENOENT;
+  return q->addr ? 0 : q->answered ? -ENOENT
+                                   : -ETIMEDOUT;
 }
 
 static int
