@@ -59,6 +59,19 @@ extern unsigned net_tcp_msl;        // boot option msl=MS
 #define LWIP_IGMP                     0
 #define LWIP_IPV6                     0
 
+// DHCP's clock in seconds, not in minutes as lwIP has it by default: a lease of one
+// minute must be renewed after half a minute.  So a u16 would overflow after 18 hours.
+// A question that is not answered is repeated after 60 s at the earliest (RFC 2131, 4.4.5).
+#define DHCP_COARSE_TIMER_SECS                           1
+#define DHCP_TIMEOUT_SIZE_T                              u32_t
+#define DHCP_DEFINE_CUSTOM_TIMEOUTS                      1
+#define DHCP_AT_LEAST_1(s)                               ((s) ? (s) : 1)
+#define DHCP_SET_TIMEOUT_FROM_OFFERED_T0_LEASE(t, dhcp)  ((t) = DHCP_AT_LEAST_1((dhcp)->offered_t0_lease))
+#define DHCP_SET_TIMEOUT_FROM_OFFERED_T1_RENEW(t, dhcp)  ((t) = DHCP_AT_LEAST_1((dhcp)->offered_t1_renew))
+#define DHCP_SET_TIMEOUT_FROM_OFFERED_T2_REBIND(t, dhcp) ((t) = DHCP_AT_LEAST_1((dhcp)->offered_t2_rebind))
+#define DHCP_NEXT_TIMEOUT_THRESHOLD                      60
+#define DHCP_REQUEST_BACKOFF_SEQUENCE(tries)             (u16_t)(((tries) < 6 ? 1 << (tries) : 60) * 1000)
+
 // Interfaces.
 #define LWIP_HAVE_LOOPIF               1
 #define LWIP_NETIF_LOOPBACK            1
