@@ -24,10 +24,11 @@
 #define STACK    (4 * 4096) // ORDER STACKPAGES (exec.c): below it the guard page
 #define WITNESS  65536
 
-// Arguments of a call.  Letters: f descriptor of a file, s socket, c console,
-// i number, 1 or 6 the number 1 or 16, n length of the buffer before it; addresses: R the kernel
-// reads from there, W it writes, S string, V argv[], L of an int that is the
-// length of the buffer before it.  bytes: what R and W transfer without n.
+// Arguments of a call.  Letters: f descriptor of a file, s socket, d socket that sends
+// to itself, c console, i number, 1, 2 and o these numbers and an option's, 6 the
+// number 16, n length of the buffer before it; addresses: R the kernel reads from
+// there, W it writes, A a socket's (or 0), S string, V argv[], L of an int that is
+// the length of the buffer before it.  bytes: what R and W transfer without n.
 static const struct call {
   int nr;
   const char *name, *args;
@@ -56,9 +57,16 @@ static const struct call {
   {SYS_connect, "connect", "sR6", sizeof(struct sockaddr_in)},
   {SYS_send, "send", "sRni", 0},
   {SYS_recv, "recv", "sWni", 0},
+  {SYS_sendto, "sendto", "dRniA6", 0},
+  {SYS_recvfrom, "recvfrom", "dWniWL", 0},
   {SYS_shutdown, "shutdown", "si", 0},
   {SYS_getsockname, "getsockname", "sWL", sizeof(struct sockaddr_in)},
   {SYS_getpeername, "getpeername", "sWL", sizeof(struct sockaddr_in)},
+  {SYS_setsockopt, "setsockopt", "d1oRn", 0},
+  {SYS_getsockopt, "getsockopt", "d1oWL", 0},
+  {SYS_resolve, "resolve", "SW1", 4},
+  {SYS_netinfo, "netinfo", "2Wn", 0},
+  {SYS_netconf, "netconf", "R", sizeof(struct netconf)},
   {SYS_poll, "poll", "W1", sizeof(struct pollfd)},
   {SYS_fcntl, "fcntl", "fii", 0},
   {SYS_waitpid, "waitpid", "iWi", 4},
@@ -74,6 +82,7 @@ static char *bottom; // of our stack: below it the guard page
 static const char rodata[64] = "read-only";
 static char buf[4096]; // what the longest legal answer fits in
 static int fds[16], nfds;
+static struct sockaddr_in self; // of the socket that sends to itself
 
 // System call nr with its arguments from esp + 4 up.
 static int
@@ -109,7 +118,7 @@ must(int good, const char *call, const char *what, uint value, int ret)
 static void
 good_args(const struct call *c, uint *args)
 {
-  static char path[] = "/h/none", echo[] = "/echo", *argv[] = {echo, 0};
+  static char path[] = "/h/none", echo[] = "/echo", host[] = "127.0.0.1", *argv[] = {echo, 0};
   static int length = sizeof(struct sockaddr_in);
 
   memset(buf, 0, sizeof(buf));
@@ -125,11 +134,21 @@ good_args(const struct call *c, uint *args)
     case 'c':
       args[i] = (uint)fds[2];
       break;
+    case 'd':
+      args[i] = (uint)fds[3];
+      break;
     case 'i':
       args[i] = 0;
       break;
     case '1':
-      args[i] = 1;
+    case '2':
+      args[i] = (uint)(c->args[i] - '0');
+      break;
+    case 'o':
+      args[i] = SO_BROADCAST;
+      break;
+    case 'A':
+      args[i] = (uint)&self;
       break;
     case 'n':
     case '6':
@@ -140,7 +159,9 @@ good_args(const struct call *c, uint *args)
       args[i] = (uint)buf;
       break;
     case 'S':
-      args[i] = (uint)(c->nr == SYS_exec ? echo : path);
+      args[i] = (uint)(c->nr == SYS_exec      ? echo
+                       : c->nr == SYS_resolve ? host
+                                              : path);
       break;
     case 'V':
       args[i] = (uint)argv;
@@ -172,6 +193,8 @@ with(const struct call *c, uint i, uint value)
 
   good_args(c, args);
   args[i] = value;
+  if(c->args[0] == 'd')
+    send(fds[3], buf, 16, 0); // something to receive
   return try(c->nr, args);
 }
 
@@ -180,7 +203,9 @@ with(const struct call *c, uint i, uint value)
 static int
 may_be_zero(const struct call *c, uint i)
 {
-  return (c->nr == SYS_waitpid) || (c->args[i] == 'W' && c->args[i + 1] == 'L');
+  if(c->nr == SYS_getsockopt)
+    return 0;
+  return c->nr == SYS_waitpid || c->args[i] == 'A' || (c->args[i] == 'W' && c->args[i + 1] == 'L');
 }
 
 static void
@@ -222,13 +247,17 @@ edge_addresses(const struct call *c, uint i)
 {
   const int n = size_of(c, i);
   char *last = brk - n;
+  uint args[6];
 
-  if(c->args[i] != 'R' && c->args[i] != 'W')
+  if(c->args[i] != 'R' && c->args[i] != 'W' && c->args[i] != 'A')
     return;
-  int usual = with(c, i, (uint)buf);
-  memset(last, 0, (uint)n);
+  good_args(c, args);
+  int usual = with(c, i, args[i]);
+  memmove(last, (void *)args[i], (uint)n);
   int ret = with(c, i, (uint)last);
   must((ret < 0) == (usual < 0), c->name, "the last bytes, at", (uint)last, ret);
+  if(c->args[0] == 'd' || c->nr == SYS_resolve || c->nr == SYS_netinfo)
+    must(usual >= 0, c->name, "nothing wrong with", args[i], usual);
   if(c->args[i] == 'R' && c->nr == SYS_write)
     must(with(c, i, (uint)with) == 16, c->name, "text as source", (uint)with, -1);
 }
@@ -280,13 +309,26 @@ odd_operations(const struct call *c, uint i)
 {
   uint args[6] = {0};
 
-  for(uint op = 0; op < 6; op++)
-    for(uint k = 0; k < NELEM(odd); k++) {
+  for(uint op = 0; op < 18; op++)
+    for(uint k = 0; k < NELEM(odd) + 24; k++) {
       good_args(c, args);
       args[i] = op;
-      args[i + 1] = odd[k];
+      args[i + 1] = k < 24 ? k : odd[k - 24];
       try(c->nr, args);
     }
+}
+
+// A socket that sends to itself, and does not wait.
+static int
+echoing(void)
+{
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0), len = sizeof(self);
+
+  self = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = {htonl(0x7f000001)}};
+  bind(fd, &self, sizeof(self));
+  getsockname(fd, &self, &len);
+  must(connect(fd, &self, sizeof(self)) == 0, "connect", "to itself, port", ntohs(self.sin_port), -1);
+  return fd;
 }
 
 static void
@@ -295,10 +337,12 @@ open_all(void)
   static const char *const devices[] = {"/dev/null", "/dev/zero", "/dev/nettrace", "/dev/nettrace.stat", "/h"};
   int ends[2];
 
-  nfds = 3;
+  nfds = 5;
   fds[0] = open("/h/file", O_CREATE | O_RDWR);
   fds[1] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
   fds[2] = open("/dev/console", O_RDWR | O_NONBLOCK);
+  fds[3] = echoing();
+  fds[4] = socket(AF_INET, SOCK_RAW | SOCK_NONBLOCK, 0);
   for(uint i = 0; i < NELEM(devices); i++)
     fds[nfds++] = open(devices[i], O_RDONLY | O_NONBLOCK);
   if(pipe(ends) == 0) {
@@ -320,6 +364,7 @@ arguments(const struct call *c, uint i)
   case 'S':
   case 'V':
   case 'L':
+  case 'A':
     bad_addresses(c, i);
     edge_addresses(c, i);
     break;
@@ -328,12 +373,13 @@ arguments(const struct call *c, uint i)
     break;
   case 'f':
   case 's':
+  case 'd':
   case 'c':
     bad_descriptors(c, i);
     break;
   default:
     odd_numbers(c, i);
-    if(c->args[i] == 'i' && c->args[i + 1] == 'i')
+    if((c->args[i] == 'i' && c->args[i + 1] == 'i') || c->args[i + 1] == 'o')
       odd_operations(c, i);
   }
 }
@@ -506,6 +552,23 @@ numbers_alone(void)
   ncalls += 12;
 }
 
+// Tables of the network into buffers of any length: whole records, and not a byte more.
+static void
+tables(void)
+{
+  static const uint records[] = {0, sizeof(struct net_sock), sizeof(struct net_if), sizeof(struct net_arp),
+                                 sizeof(struct net_route), sizeof(struct net_count), sizeof(struct in_addr)};
+
+  for(int what = 1; what < (int)NELEM(records); what++)
+    for(int len = 0; len < 400; len++, ncalls++) {
+      memset(buf, 0xa5, sizeof(buf));
+      int r = netinfo(what, buf, len), k = r < 0 ? 0 : r;
+      while(k < 512 && buf[k] == (char)0xa5)
+        k++;
+      must(r >= 0 && r <= len && r % (int)records[what] == 0 && k == 512, "netinfo", "length", (uint)len, r);
+    }
+}
+
 static void
 remove_all(void)
 {
@@ -538,6 +601,7 @@ main(int argc, char **argv)
   else
     all_calls();
   numbers_alone();
+  tables();
   bad_wait();
   close(go[1]);
   must(waitpid(pid, &status, 0) == pid && status == 0, "witness", "status", (uint)status, 0);
