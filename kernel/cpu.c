@@ -136,9 +136,9 @@ cpu_start_others(void)
   }
 }
 
-// Ask one idle CPU to look for work.  Context: ptable.lock held, so that a CPU
+// Ask one idle CPU to look for work; 0 if there is none.  Context: ptable.lock held, so that a CPU
 // that is just going idle has said so.
-void
+int
 cpu_kick_idle(void)
 {
   for(int i = 0; i < ncpu; i++) {
@@ -147,8 +147,9 @@ cpu_kick_idle(void)
       continue;
     c->idle = 0; // the next kick goes to another
     lapic_ipi(c->apicid, T_IRQ0 + IRQ_WAKE);
-    return;
+    return 1;
   }
+  return 0;
 }
 
 // A CPU keeps a process's page directory in CR3 while it idles or runs kernel

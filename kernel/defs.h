@@ -66,7 +66,7 @@ void console_exit(struct proc *);     // a process ends: undo its raw mode
 // cpu.c
 void cpu_init(struct cpu *, u32 id); // GDT, TSS, %gs of the CPU we run on
 void cpu_start_others(void);         // INIT-SIPI-SIPI
-void cpu_kick_idle(void);            // wake one idle CPU, if there is one
+int cpu_kick_idle(void);             // wake one idle CPU; 0 if there is none
 void cpu_forget_pgdir(pde_t *);      // no CPU keeps this page directory in CR3
 void cpu_drop_pgdir(void);           // this CPU: back to kpgdir if no process here needs more
 
@@ -216,9 +216,10 @@ void sleep(void *chan, struct spinlock *);
 int sleep_why(void *chan, struct spinlock *, u64 ns, u8 why); // why: SLEEPWHY of the trace
 int sleep_until(void *chan, struct spinlock *, u64 ns);       // absolute; 0 woken, 1 time over, -1 killed
 void wakeup(void *chan);
-void proc_tick(u64 now);        // wakes what has slept until now
-void proc_dump(void);           // ^P
-int proc_info(char *, int max); // how many there are
+void proc_tick(u64 now);         // wakes what has slept until now
+void proc_caught(struct proc *); // a tick found it running
+void proc_dump(void);            // ^P
+int proc_info(char *, int max);  // how many there are
 void proc_name(int pid, char name[16]);
 void proc_snap(void); // one proc event per process
 

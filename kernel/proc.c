@@ -13,7 +13,8 @@
 #include "uapi/sys.h"
 #include "x86.h"
 
-#define FOREVER (~0ull)
+#define FOREVER  (~0ull)
+#define PATIENCE 10 // ticks
 
 static struct {
   struct spinlock lock;
@@ -96,15 +97,15 @@ static void
 make_runnable(struct proc *p)
 {
   p->state = RUNNABLE;
-  p->since_tsc = rdtsc();
+  p->since_tsc = p->line_tsc = rdtsc();
   ptable.nrunnable++;
   struct cpu *c = mycpu();
   if(c->proc == 0 && !c->need_resched)
     c->need_resched = 1; // we are idle: we take it ourselves, at the interrupt's end
   else if(p->urgent)
     c->need_resched = 1;
-  else
-    cpu_kick_idle();
+  else if(!cpu_kick_idle() && c->proc && c->proc->greedy && !p->greedy)
+    c->need_resched = 1; // who has slept goes before who never does
 }
 
 static void
@@ -218,20 +219,19 @@ fork(void)
 
 // ---- the CPU -------------------------------------------------------------
 
-// The next process for this CPU: an urgent one, else round robin.
+// The next process: an urgent one, else one that is not greedy, else any; of
+// several the one that has been in line longest.
 static struct proc *
-pick(struct proc *after)
+pick(void)
 {
   struct proc *best = 0;
   u32 left = ptable.nrunnable;
-  u32 from = after ? after - ptable.proc + 1 : 0;
-  for(u32 i = 0; i < NPROC && left > 0; i++) {
-    struct proc *p = &ptable.proc[(from + i) % NPROC];
+  for(struct proc *p = ptable.proc; left > 0 && p < ptable.proc + NPROC; p++) {
     if(p->state != RUNNABLE)
       continue;
     if(p->urgent)
       return p;
-    if(best == 0)
+    if(best == 0 || p->greedy < best->greedy || (p->greedy == best->greedy && p->line_tsc < best->line_tsc))
       best = p;
     left--;
   }
@@ -288,18 +288,17 @@ void
 scheduler(void)
 {
   struct cpu *c = mycpu();
-  struct proc *prev = 0, *last = 0; // prev: ran just now; last: ran before idling
+  struct proc *prev = 0; // ran just now
   cli();
   acquire(&ptable.lock);
   for(;;) {
-    struct proc *p = pick(last);
+    struct proc *p = pick();
     trace_run(prev, p);
     prev = p;
     if(p == 0) {
       idle(c);
       continue;
     }
-    last = p;
     run(c, p);
   }
 }
@@ -361,6 +360,8 @@ sleep_why(void *chan, struct spinlock *lk, u64 ns, u8 why)
     TRACE(sleep, .pkt = p->pkt, .sock = 0, .chan = (u32)chan, .why = why);
     p->state = SLEEPING;
     p->since_tsc = rdtsc();
+    if(why != SLEEPWHY_LOCK) // that was not its wish
+      p->greedy = 0;
     sched();
   }
   p->chan = 0;
@@ -416,16 +417,33 @@ wakeup(void *chan)
   release(&ptable.lock);
 }
 
-// Wake those whose time is over.  Context: timer interrupt of CPU 0.
+// A tick of its CPU has found p running: greedy from now on, until it sleeps, and
+// last in line.  Who is preempted otherwise keeps its place.
+void
+proc_caught(struct proc *p)
+{
+  p->ticks++;
+  p->line_tsc = rdtsc();
+  p->greedy = 1;
+  p->passed = 0;
+}
+
+// Wake those whose time is over.  A greedy process that PATIENCE ticks in a row have
+// found waiting is forgiven: it gets a slice like all others, so nobody starves.
+// Context: timer interrupt of CPU 0.
 void
 proc_tick(u64 now)
 {
   acquire(&ptable.lock);
-  for(struct proc *p = ptable.proc; p < ptable.proc + NPROC; p++)
+  for(struct proc *p = ptable.proc; p < ptable.proc + NPROC; p++) {
     if(p->state == SLEEPING && p->deadline <= now) {
       p->timedout = 1;
       wake(p, SLEEPWHY_TIMEOUT);
+    } else if(p->state == RUNNABLE && p->greedy && ++p->passed == PATIENCE) {
+      p->greedy = 0;
+      p->passed = 0;
     }
+  }
   release(&ptable.lock);
 }
 

@@ -51,10 +51,13 @@ struct proc {
   int killed;                 // [p] must exit at the next return to user mode
   int xstatus;                // [p] exit status, -1 killed
   u64 since_tsc;              // [p] TSC of the last change to SLEEPING or RUNNABLE
+  u64 line_tsc;               // [p] TSC when it got in line for a CPU: woken, or its slice was over
   struct cpu *lastcpu;        // [p] where it ran last
   u32 ticks;                  // [p] timer ticks it was running at
   u8 kthread;                 // a kernel thread: no user memory, not killable
   u8 urgent;                  // the scheduler takes it first (netd)
+  u8 greedy;                  // a tick found it running and it has not slept since
+  u8 passed;                  // ticks in a row that found it greedy and waiting
   u8 trace_ctx;               // trace context while it runs: 2 netd, else 0
   u8 quiet;                   // reads /dev/nettrace: its own events are not recorded
   u32 pkt;                    // [o] packet it works on, for the trace; 0 none

@@ -68,7 +68,7 @@ timer(struct cpu *c)
   panic_check();
   trace_tick();
   if(c->proc)
-    c->proc->ticks++;
+    proc_caught(c->proc);
   c->need_resched = 1;
   if(c->id != 0)
     return;
