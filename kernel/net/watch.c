@@ -19,6 +19,7 @@
 #include "lwip/prot/ethernet.h"
 #include "lwip/prot/ip4.h"
 #include "lwip/prot/tcp.h"
+#include "lwip/udp.h"
 
 #define NSHADOW (MEMP_NUM_TCP_PCB + MEMP_NUM_TCP_PCB_LISTEN)
 
@@ -289,6 +290,16 @@ orphan_segment(void)
         .flags = input.h.tcpflags, .mss = 0, .state = TCPSTATE_CLOSED, .xmit = 0);
 }
 
+// Has the stack itself, or a socket, this UDP port?
+static int
+udp_port_used(u16 port)
+{
+  for(const struct udp_pcb *u = udp_pcbs; u; u = u->next)
+    if(u->local_port == port)
+      return 1;
+  return 0;
+}
+
 // The packet in input has been through the stack.  If it died without a word, decide
 // what that means: input.fate, or input.reason for a drop.
 void
@@ -305,6 +316,8 @@ watch_settle(void)
     note(DROP_NO_SOCKET, (u32)tcp_input); // a reset to nobody is not even answered
   } else if(input.h.proto == PROTO_TCP && input.h.tcplen && !(input.h.tcpflags & (TCP_SYN | TCP_FIN | TCP_RST)))
     note(input.maybe ? input.maybe : DROP_NOT_SPECIFIED, (u32)tcp_input);
+  else if(input.h.proto == PROTO_UDP && !udp_port_used(input.h.dport))
+    note(DROP_NO_SOCKET, (u32)udp_input); // to everyone: not even counted
   else
     input.fate = FATE_STACK;
 }
@@ -556,12 +569,22 @@ looped(void)
   }
 }
 
+// Is this address that of many hosts?
+static int
+many(u32 addr)
+{
+  struct netif *netif;
+  NETIF_FOREACH(netif)
+  if(ip4_addr_isbroadcast_u32(lwip_htonl(addr), netif))
+    return 1;
+  return (addr >> 28) >= 14;
+}
+
 // A broadcast or multicast source makes ip4_input drop with the general counter only.
 static u8
 ip_drop_reason(u8 reason)
 {
-  int odd_source = (input.h.src >> 28) >= 14;
-  return reason == DROP_OTHERHOST && odd_source ? DROP_IP_INHDR : reason;
+  return reason == DROP_OTHERHOST && many(input.h.src) ? DROP_IP_INHDR : reason;
 }
 
 // lwIP is about to count "counter" in "function" (lwiptrace.h).  The pbuf may be gone
@@ -577,9 +600,8 @@ lwt_stat(const char *counter, const char *function)
     return;
   u32 eip = (u32)__builtin_return_address(0);
   if(strcmp(counter, "tcp.proterr") == 0) {
-    int many = input.h.dst == 0xffffffff || (input.h.dst >> 28) == 14; // else nobody has that port
     orphan_segment();
-    note(many ? DROP_TCP_HDR : DROP_NO_SOCKET, eip);
+    note(many(input.h.dst) ? DROP_TCP_HDR : DROP_NO_SOCKET, eip);
     return;
   }
   for(u32 i = 0; i < NELEM(reasons); i++)
