@@ -181,7 +181,7 @@ $(B)/load: tools/bench/load.c
 
 # ---- verbs ---------------------------------------------------------------
 
-.PHONY: help setup setup-test setup-lint setup-bench demo test test-host test-guest qemu nettop gdb guest \
+.PHONY: help setup setup-test setup-lint setup-bench demo test test-host test-guest test-wire qemu nettop gdb guest \
   plant bench bench-net doctor lint lint-flags format loc shape clean
 .DEFAULT_GOAL := all
 PYTHON ?= /usr/bin/python3
@@ -221,6 +221,9 @@ test-host: setup-test setup-lint ## tests of host tools and of kernel code that 
 test-guest: setup-test ## tests that boot the kernel (T=WORD: only those that match; DEBUG=1)
 	@$(KERNELS)
 	@$(PYTHON) tests/run guest $(T)
+test-wire: setup-test ## tests of the network with a bad peer or a bad cable (T=WORD SEED= DEBUG=1)
+	@$(KERNELS)
+	@$(PYTHON) tests/run wire $(T)
 
 qemu: setup ## boot, with a web page on a port of this machine; Ctrl-] leaves
 	@$(BUILD) all
