@@ -19,7 +19,7 @@
 #define BATCH     1000
 #define HANG_NS   2000000000ull
 #define NJOB      4
-#define SETTLE    10000000000ull  // until everything must be as before,
+#define SETTLE    30000000000ull  // until everything must be as before (in FIN-WAIT-2, 20 s),
 #define TIME_WAIT 150000000000ull // or so long, if connections in TIME-WAIT are left
 
 char self[] = "/sysfuzz";
@@ -220,6 +220,29 @@ compare(const struct kcounts *before)
   return differ;
 }
 
+// UDP pcbs, those of sockets and the kernel's own.
+static int
+udp_pcbs(void)
+{
+  static struct net_sock list[700];
+  int n = 0, bytes = netinfo(NETINFO_SOCKS, list, sizeof(list));
+  for(int i = 0; i < bytes / (int)sizeof(list[0]); i++)
+    n += list[i].type == SOCK_DGRAM;
+  return n;
+}
+
+// Are as many UDP pcbs left as there were?  A question that nobody answers has one
+// for some seconds.  May another question be asked?
+static int
+names_lost(int before)
+{
+  struct in_addr a;
+  for(u64 from = clock_ns(); udp_pcbs() != before; sleep(5))
+    if(clock_ns() - from > SETTLE)
+      return 1;
+  return resolve("no.invalid", &a, 1) == -ENOBUFS;
+}
+
 // A sum over the names of the root directory.
 static uint
 root_sum(void)
@@ -350,7 +373,7 @@ static struct {
   struct kcounts counts;
   uint root, crc;
   int has_crc; // of the kernel's text: the debug kernel's
-  int size, fg;
+  int size, fg, udp;
 } was;
 
 static void
@@ -367,6 +390,7 @@ begin(void)
   u64 limit = clock_ns() + TIME_WAIT;
   while(kdebug(KD_COUNTS, &was.counts) == 0 && was.counts.time_wait > 0 && clock_ns() < limit)
     sleep(5);
+  was.udp = udp_pcbs();
   was.root = root_sum();
   was.has_crc = kdebug(KD_CRC, &was.crc) == 0;
   was.size = ttyctl(0, TTY_SIZE, 0);
@@ -406,7 +430,8 @@ judge(void)
   bad += wrong(witness_end() != 0, "the witness's memory has changed");
   bad += wrong(root_sum() != was.root, "the root directory has changed");
   bad += wrong(was.has_crc && (kdebug(KD_CRC, &crc) < 0 || crc != was.crc), "the kernel's text has changed");
-  return bad + compare(&was.counts);
+  bad += compare(&was.counts);
+  return bad + wrong(names_lost(was.udp), "UDP ports or questions for names are lost");
 }
 
 // The options, up to SEED.
