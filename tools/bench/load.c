@@ -28,7 +28,8 @@
 static const char usage[] =
   "usage: load PORT http CLIENTS SECONDS   requests/s, bytes of one answer, failures, stalls\n"
   "       load PORT echo SECONDS           p50 and p99 of a round trip, microseconds; how many\n"
-  "       load PORT in|out SECONDS         Mbit/s into or out of the guest\n";
+  "       load PORT in|out SECONDS         Mbit/s into or out of the guest\n"
+  "       load PORT spread N SECONDS       N connections, a message on each in turn; how many\n";
 
 static const char request[] = "GET /index.html HTTP/1.0\r\nHost: guest\r\n\r\n";
 static char buf[262144];
@@ -213,11 +214,26 @@ bulk_out(double seconds)
   printf("%.2f\n", total * 8 / (now_us() - start));
 }
 
+// Pauses keep the guest's windows open: what counts is the guest's work, not its speed.
+static void
+spread(int n, double seconds)
+{
+  static int fd[MAXCLIENTS];
+  long sent = 0;
+  for(int i = 0; i < n; i++, usleep(5000)) // a listener's backlog is short
+    fd[i] = open_connection(0);
+  for(double start = now_us(); now_us() - start < seconds * 1e6; usleep(20000 + 1000 * n))
+    for(int i = 0; i < n; i++, sent++)
+      if(send(fd[i], buf, MESSAGE, MSG_DONTWAIT) != MESSAGE)
+        die("send");
+  printf("%ld\n", sent);
+}
+
 int
 main(int argc, char **argv)
 {
-  int is_http = argc == 5 && strcmp(argv[2], "http") == 0;
-  if(argc != 4 && !is_http) {
+  int many = argc == 5 && atoi(argv[3]) > 0 && atoi(argv[3]) <= MAXCLIENTS;
+  if(argc != 4 && !many) {
     fputs(usage, stderr);
     return 2;
   }
@@ -225,8 +241,10 @@ main(int argc, char **argv)
   signal(SIGPIPE, SIG_IGN);
   guest.sin_port = htons(atoi(argv[1]));
   guest.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if(is_http && atoi(argv[3]) > 0 && atoi(argv[3]) <= MAXCLIENTS)
+  if(many && strcmp(argv[2], "http") == 0)
     http(atoi(argv[3]), seconds);
+  else if(many && strcmp(argv[2], "spread") == 0)
+    spread(atoi(argv[3]), seconds);
   else if(strcmp(argv[2], "echo") == 0)
     echo(seconds);
   else if(strcmp(argv[2], "in") == 0)
