@@ -39,9 +39,8 @@ list(void)
   if(n < 0)
     die("table", n);
   for(int i = 0; i < n / (int)sizeof(t[0]); i++) {
-    const u8 *m = t[i].mac;
-    printf(1, "%-15s  %02x:%02x:%02x:%02x:%02x:%02x  %s\n", inet_ntoa(t[i].addr), m[0], m[1], m[2], m[3], m[4],
-           m[5], t[i].name);
+    char mac[18];
+    printf(1, "%-15s  %s  %s\n", inet_ntoa(t[i].addr), mac_text(t[i].mac, mac), t[i].name);
   }
 }
 

@@ -117,3 +117,16 @@ now_us(void)
   div64(&t, 1000);
   return t;
 }
+
+// printf's %x is xv6's, in capitals.
+char *
+mac_text(const u8 mac[6], char *to)
+{
+  static const char hex[] = "0123456789abcdef";
+  for(int i = 0; i < 6; i++) {
+    to[3 * i] = hex[mac[i] >> 4];
+    to[3 * i + 1] = hex[mac[i] & 15];
+    to[3 * i + 2] = i < 5 ? ':' : 0;
+  }
+  return to;
+}

@@ -30,6 +30,9 @@ struct in_addr host_of(const char *name);
 
 u64 now_us(void);
 
+// mac as "52:54:00:12:34:56" in to, of 18 bytes; returns to.
+char *mac_text(const u8 mac[6], char *to);
+
 int memcmp(const void *, const void *, uint); // in the library; user.h has xv6's names only
 
 #endif

@@ -27,10 +27,10 @@ static void
 show(const struct net_if *i)
 {
   static const char *const how[] = {"no address", "static", "dhcp", "fallback, no lease came", "itself"};
-  const u8 *m = i->mac;
+  char mac[18];
   printf(1, "%s: %s, link %s, mtu %u\n", i->name, i->up ? "up" : "down", i->link ? "up" : "down", i->mtu);
   if(i->how != HOW_SELF)
-    printf(1, "     mac %02x:%02x:%02x:%02x:%02x:%02x\n", m[0], m[1], m[2], m[3], m[4], m[5]);
+    printf(1, "     mac %s\n", mac_text(i->mac, mac));
   if(i->how == HOW_NONE)
     printf(1, "     no address\n");
   else
