@@ -101,12 +101,15 @@ uint configuration(uint p);
 void act_connect(void);
 void act_datagrams(void);
 void act_echo(void);
+void act_resolve(void);
 void linger_for_ever(void);
 void forget_neighbours(void);
 
 // ---- fuzz_acts.c ---------------------------------------------------------------------
 
 void no_wait(int fd);
+int child(void);
+void reap(int pid);
 void batch(uint first, uint n) __attribute__((noreturn));
 
 #endif

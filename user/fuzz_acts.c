@@ -243,7 +243,7 @@ act_esp(void)
 }
 
 // Wait for a child that is known to end.
-static void
+void
 reap(int pid)
 {
   int status;
@@ -252,7 +252,7 @@ reap(int pid)
 }
 
 // fork, of which both sides know what they may do.
-static int
+int
 child(void)
 {
   int pid = call(SYS_fork, 0, 0, 0, 0);
@@ -301,7 +301,7 @@ wait_for_ever(void)
   for(int i = 0; i < NOFILE; i++)
     close(i);
   struct pollfd none = {.fd = -1};
-  switch(below(11)) {
+  switch(below(12)) {
   case 0:
     pipe(p);
     read(p[0], arena, 1);
@@ -352,6 +352,7 @@ wait_for_ever(void)
     resolve("no.invalid", &a, 6000);
     break;
   case 10:
+  case 11:
     linger_for_ever();
   }
   sleep(0x7fffffff);
@@ -567,6 +568,8 @@ act_storm(void)
       r = call(SYS_dup, fd, 0, 0, 0);
       got_fd(r, kind[fd]);
     }
+    act_connect(); // without one left
+    call(SYS_accept, some_fd(K_LISTEN), 0, 0, 0);
     break;
   case 3: // bytes
   case 4:
@@ -645,10 +648,11 @@ act(void)
     {24, act_connect},
     {12, act_datagrams},
     {12, act_echo},
+    {4, act_resolve},
     {36, act_device},
     {20, act_control},
     {20, act_fork},
-    {6, act_kill},
+    {10, act_kill},
     {6, act_exec},
     {8, act_storm},
     {1, act_fault},

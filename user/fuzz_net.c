@@ -156,7 +156,7 @@ configuration(uint p)
   static const uint never[] = {0xffffffff, LOOPBACK, 0x010000e0};
   if(p == (uint)&conf || p < 0x1000 || p > (uint)sbrk(0) - sizeof(conf))
     return p;
-  uint what = below(8);
+  uint what = below(9);
   if(what < 4) {
     neighbour(NETCONF_ARPSET + below(2), below(NNEIGHBOUR));
     return (uint)&conf;
@@ -170,7 +170,10 @@ configuration(uint p)
   case 5: // no such operation
     conf.op = one_in(4) ? 0 : 7 + (rnd() >> 4);
     break;
-  case 6:
+  case 6: // it is up already
+    conf.op = NETCONF_UP;
+    break;
+  case 7:
     conf.prefix = 33 + (rnd() >> 4);
     break;
   default: // no address of a machine
@@ -225,6 +228,14 @@ act_connect(void)
     got_fd((int)c, K_CONN);
   if(one_in(2)) { // let it come about
     await(l);
+    if(one_in(4)) { // and end before it is accepted
+      static const struct linger reset = {1, 0};
+      const uint a[NARG] = {c, SOL_SOCKET, SO_LINGER, (uint)&reset, sizeof(reset)};
+      call6(SYS_setsockopt, a);
+      call(SYS_close, c, 0, 0, 0);
+      if(c < NOFILE)
+        kind[c] = 0;
+    }
     int a = call(SYS_accept, l, 0, 0, 0);
     got_fd(a, K_CONN);
     if(a >= 0)
@@ -285,6 +296,36 @@ act_echo(void)
     await(fd);
     receive(fd);
   }
+}
+
+// Ask for a name, and be the server that answers, well or badly.  Not for long, and
+// in vain unless 127.0.0.1 is the machine's name server.
+void
+act_resolve(void)
+{
+  static const uchar tail[] = {0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, 10, 9, 0, 1}; // an address, for a second
+  uint fd = new_socket(SOCK_DGRAM);
+  our_port();
+  addr.sin_port = htons(53);
+  call(SYS_bind, fd, (uint)&addr, sizeof(addr), 0);
+  int pid = child();
+  if(pid == 0) {
+    call(SYS_resolve, host_name(), (uint)arena, WAIT_MS, 0);
+    exit();
+  }
+  await(fd);
+  const uint a[NARG] = {fd, (uint)arena, 512, 0, (uint)&addr, address_length()};
+  int n = call6(SYS_recvfrom, a);
+  if(n >= 12 && n <= 512) {
+    arena[2] |= (char)0x80; // an answer, with one record
+    arena[7] = (char)!one_in(8);
+    memmove(arena + n, tail, sizeof(tail));
+    n += (int)sizeof(tail);
+    for(uint i = one_in(2) ? below(4) : 0; i > 0; i--)
+      arena[below((uint)n)] = (char)rnd();
+    send_to(fd, one_in(8) ? below((uint)n) : (uint)n, 1);
+  }
+  reap(pid);
 }
 
 // Close a connection whose peer does not read, and wait for it, as SO_LINGER says.
