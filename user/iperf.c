@@ -49,15 +49,16 @@ get32(const uchar *p)
   return (u32)p[0] << 24 | p[1] << 16 | p[2] << 8 | p[3];
 }
 
-// "0.00-10.02 sec  12345678 bytes  9.876 Mbit/s", without a newline.
+// "0.00-10.02 sec  12345678 bytes  9.876 Mbit/s" and what follows, in one piece:
+// several servers may share the screen.
 static void
-report(const char *who, u64 bytes, u64 us)
+report(const char *who, u64 bytes, u64 us, const char *end)
 {
   u64 kbit = bytes * 8000, cs = us;
   div64(&kbit, us ? us : 1);
   div64(&cs, 10000);
-  printf(1, "%s 0.00-%u.%02u sec  %llu bytes  %u.%03u Mbit/s", who, (uint)cs / 100, (uint)cs % 100, bytes,
-         (uint)kbit / 1000, (uint)kbit % 1000);
+  printf(1, "%s 0.00-%u.%02u sec  %llu bytes  %u.%03u Mbit/s%s", who, (uint)cs / 100, (uint)cs % 100, bytes,
+         (uint)kbit / 1000, (uint)kbit % 1000, end);
 }
 
 static int
@@ -113,8 +114,7 @@ serve(int fd, const struct sockaddr_in *peer)
     sink(fd, 0);
   } else
     bytes = sink(fd, n);
-  report(inet_ntoa(peer->sin_addr), bytes, now_us() - t0);
-  printf(1, "\n");
+  report(inet_ntoa(peer->sin_addr), bytes, now_us() - t0, "\n");
 }
 
 // One process a connection.
@@ -161,8 +161,7 @@ tcp_client(int fd)
     shutdown(fd, SHUT_WR);
     sink(fd, 0); // its end: everything has arrived
   }
-  report(reverse ? "received" : "sent", bytes, now_us() - t0);
-  printf(1, "\n");
+  report(reverse ? "received" : "sent", bytes, now_us() - t0, "\n");
 }
 
 // ---- UDP ----------------------------------------------------------------
@@ -171,7 +170,8 @@ tcp_client(int fd)
 struct flow {
   struct sockaddr_in peer;
   u64 t0, last, bytes;
-  u32 next, lost, late;   // next: number expected
+  u32 first, next;        // number of the first datagram (0 from older clients, else 1), and expected
+  u32 lost, late;         //
   int transit, jitter_us; // RFC 3550, 6.4.1
   int over;               // its last datagram has come
 };
@@ -207,7 +207,9 @@ note(struct flow *f, const uchar *p, int n, u32 id)
   u32 us = div64(&sec, 1000000);
   int transit = ((int)sec - (int)get32(p + 4)) * 1000000 + (int)us - (int)get32(p + 8);
   int d = transit - f->transit;
-  if(f->bytes)
+  if(f->bytes == 0)
+    f->first = f->next = id != 0;
+  else
     f->jitter_us += ((d < 0 ? -d : d) - f->jitter_us) / 16;
   f->transit = transit;
   f->bytes += n;
@@ -236,7 +238,7 @@ answer(int fd, const struct flow *f, const uchar *first)
   uchar r[128] = {0};
   u64 us = f->last - f->t0, sec = us;
   u32 rest = div64(&sec, 1000000);
-  u32 words[] = {REPORT, f->bytes >> 32, f->bytes, sec, rest, f->lost, f->late, f->next, 0, f->jitter_us};
+  u32 words[] = {REPORT, f->bytes >> 32, f->bytes, sec, rest, f->lost, f->late, f->next - f->first, 0, f->jitter_us};
   memmove(r, first, 16);
   for(uint i = 0; i < sizeof(words) / sizeof(words[0]); i++)
     put32(r + 16 + 4 * i, words[i]);
@@ -264,8 +266,8 @@ udp_server(int fd)
     if(f->over)
       continue;
     f->over = 1;
-    report(inet_ntoa(from.sin_addr), f->bytes, f->last - f->t0);
-    show_flow(f->lost, f->late, f->next, f->jitter_us);
+    report(inet_ntoa(from.sin_addr), f->bytes, f->last - f->t0, "");
+    show_flow(f->lost, f->late, f->next - f->first, f->jitter_us);
   }
 }
 
@@ -291,7 +293,7 @@ finish(int fd, int id)
     if(poll(&p, 1, LAST_WAIT) != 1 || recv(fd, r, sizeof(r), 0) < 16 + 40 || !(get32(r + 16) & REPORT))
       continue;
     u64 us = (u64)get32(r + 28) * 1000000 + get32(r + 32);
-    report("server: received", (u64)get32(r + 20) << 32 | get32(r + 24), us);
+    report("server: received", (u64)get32(r + 20) << 32 | get32(r + 24), us, "");
     show_flow(get32(r + 36), get32(r + 40), get32(r + 44), get32(r + 48) * 1000000 + get32(r + 52));
     return;
   }
@@ -302,7 +304,7 @@ static void
 udp_client(int fd)
 {
   u64 t0 = now_us(), sent = 0, gap_ns = (u64)length * 8 * 1000000000, due = 0;
-  int id = 0, failed = 0;
+  int id = 1, failed = 0;
   div64(&gap_ns, rate);
   while(amount ? sent < amount : now_us() < t0 + (u64)seconds * 1000000) {
     u64 at_us = due;
@@ -316,8 +318,8 @@ udp_client(int fd)
     sent += r > 0 ? r : 0;
     due += gap_ns;
   }
-  report("sent", sent, now_us() - t0);
-  printf(1, "  %d datagrams", id);
+  report("sent", sent, now_us() - t0, "");
+  printf(1, "  %d datagrams", id - 1);
   if(failed)
     printf(1, ", %d could not be sent", failed);
   printf(1, "\n");
