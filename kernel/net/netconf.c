@@ -21,7 +21,7 @@
 #define FALLBACK    "10.0.2.15/24,10.0.2.2,10.0.2.3"
 
 static struct netconf fallback;
-static u8 how[NNIC]; // HOW_..., but for DHCP
+static u8 how[NNIC]; // HOW_..., as far as it is known
 
 // ---- an interface -------------------------------------------------------
 
@@ -50,7 +50,9 @@ netif_how(const struct netif *netif)
     return HOW_SELF;
   if(ip4_addr_isany(netif_ip4_addr(netif)))
     return HOW_NONE;
-  return dhcp_supplied_address(netif) ? HOW_DHCP : how[i];
+  if(dhcp_supplied_address(netif))
+    how[i] = HOW_DHCP; // and stays so while lwIP asks whether it may keep it
+  return how[i];
 }
 
 static u32
