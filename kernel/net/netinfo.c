@@ -326,8 +326,6 @@ ask(const char *name, u32 *addr_be, u32 ms)
   if(q == 0)
     return -ENOBUFS;
   err_t e = dns_gethostbyname(name, &a, on_answer, q);
-  if(e == ERR_INPROGRESS && dns_getserver(0)->addr == 0)
-    return -ENETDOWN;
   if(e == ERR_INPROGRESS)
     return wait_answer(q, addr_be, ms);
   q->used = 0;
