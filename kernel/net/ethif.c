@@ -65,6 +65,9 @@ read_headers(struct headers *h, const u8 *ip, u32 n)
   h->tcplen = total > skip ? total - skip : 0;
 }
 
+static struct pbuf *resolving; // [n] its neighbour is being looked up
+static u32 wholes;             // [n] datagrams put together before what is in input
+
 // Remember the packet that goes into the stack now, and what its headers say:
 // lwIP changes them, and may have freed the pbuf when the reason for a drop is known.
 // ip: n bytes from the IP header on, if type is IPv4.
@@ -73,6 +76,7 @@ input_begin(u32 pkt, u32 born, int netif, u16 type, const u8 *ip, u32 n)
 {
   input = (struct input){.pkt = pkt, .born = born, .netif = netif, .h.len = n};
   myproc()->pkt = pkt;
+  wholes = lwip_stats.mib2.ipreasmoks;
   if(type == ETHERTYPE_IPV4)
     read_headers(&input.h, ip, n);
 }
@@ -176,9 +180,13 @@ pkt_birth(struct pbuf *p)
 static u8
 late_reason(const struct pbuf *p)
 {
-  if(p->fate & PKT_SENT)
-    return p->fate & PKT_IP ? DROP_NEIGH_FAILED : DROP_IP_NOROUTE;
-  return p->fate & PKT_FRAG ? DROP_FRAG_TIMEOUT : DROP_TCP_OFO_DROP;
+  if(p->fate & PKT_SENT && !(p->fate & PKT_IP))
+    return DROP_IP_NOROUTE;
+  if(p->fate & PKT_SENT) // another one took its place, or nobody answered
+    return resolving && resolving != p ? DROP_NEIGH_QUEUEFULL : DROP_NEIGH_FAILED;
+  if(p->fate & PKT_FRAG) // one in input took its place, or time ran out
+    return input.pkt ? DROP_FRAG_LIMIT : DROP_FRAG_TIMEOUT;
+  return DROP_TCP_OFO_DROP;
 }
 
 // A pbuf is freed: if it is a packet whose end has not been seen, this is it.
@@ -195,7 +203,7 @@ pkt_died(struct pbuf *p)
       input.fate = fate;
     return;
   }
-  if(fate == 0 && p->fate & PKT_FRAG && input.pkt)
+  if(fate == 0 && p->fate & PKT_FRAG && input.pkt && lwip_stats.mib2.ipreasmoks != wholes)
     fate = FATE_STACK; // its last fragment is in input: put together and used
   if(fate == 0) {
     report_drop(p->pkt, late_reason(p), p->fate & PKT_SENT ? DIR_OUT : DIR_IN,
@@ -314,7 +322,12 @@ ethif_output(struct netif *netif, struct pbuf *p, const ip4_addr_t *dst)
   pkt_birth(p);
   p->fate |= PKT_IP;
   watch_ip_out(p, netif, dst);
-  return etharp_output(netif, p, dst);
+  resolving = p;
+  err_t e = etharp_output(netif, p, dst);
+  resolving = 0;
+  if(e == ERR_RTE) // not a neighbour, and there is no gateway
+    p->fate &= ~PKT_IP;
+  return e;
 }
 
 // Fill f from a chain.  Returns the number of pieces, 0 if there are too many.

@@ -74,6 +74,10 @@ def same_counts(wire, before):
         time.sleep(0.5)
 
 
+def drops(wire, reason):
+    return sum(row['reason'] == reason for row in wire.vm.events('net_drop'))
+
+
 @pytest.fixture(scope='module')
 def results():
     """One boot that has seen all rows: {row: (answers, reasons, fates)}, and the guest."""
@@ -115,6 +119,50 @@ def test_bad(results, row):
     assert (got, drops) == (row.answer, [row.drop] if row.drop else [])
     if row.ends is not None:
         assert ends == [row.ends]
+
+
+# ---- reasons that the guest itself provokes -----------------------------
+
+# A line for its shell, and the reason that its trace must give.
+OWN = [
+    ('ping -q -c 10 -i 1 -w 1 10.9.0.98', 'NEIGH_QUEUEFULL'),  # three may wait for one answer
+    ('ping -q -c 1 -w 1 10.9.0.99', 'NEIGH_FAILED'),  # after 5 s
+    ('sockets udp', 'SOCK_RCVBUF'),
+    ('sockets options', 'TCP_RESET'),
+    ('ifconfig en0 10.9.0.2/24; ping -q -c 1 -w 1 192.0.2.1; ifconfig en0 10.9.0.2/24 gw 10.9.0.1', 'IP_NOROUTE'),
+]
+
+
+@pytest.mark.parametrize('line, reason', OWN, ids=[reason for _, reason in OWN])
+def test_own_fault(results, line, reason):
+    wire = results[0]
+    had = drops(wire, reason)
+    wire.vm.cmd(line)
+    end = time.monotonic() + CAP / 2
+    while drops(wire, reason) == had:
+        assert time.monotonic() < end, f'no {reason}'
+        time.sleep(0.2)
+
+
+def test_fragments_time_out(results):
+    """RFC 1122 3.3.2: half a datagram is not kept for ever; here 15 s."""
+    results[0].vm.wait_event('net_drop reason=FRAG_TIMEOUT', CAP / 2)
+
+
+def test_fragments_have_a_limit(results):
+    """1,000 halves of datagrams: 32 frames are kept at most, and one that comes whole
+    is served in between."""
+    wire = results[0]
+    for _ in range(1000):
+        n = one()
+        wire.send(wire.ipv4(1, b'a' * 64, ident=n, frag=0x2000))
+    whole = wire.icmp(8, 0, 98, one(), bytes(200))
+    n = one()
+    wire.send(wire.ipv4(1, whole[:64], ident=n, frag=0x2000))
+    wire.send(wire.ipv4(1, whole[64:], ident=n, frag=8))
+    wire.expect(lambda p: p.icmp and p.icmp.ident == 98, 'the answer to the whole')
+    wire.vm.wait_event('quiet=30ms')
+    assert drops(wire, 'FRAG_LIMIT') >= 1000 - 32
 
 
 def test_land_does_not_loop(results):
