@@ -72,7 +72,9 @@ struct sock {
   // stream.c
   struct pbuf *rxq;            // received, not yet read: pbufs, not bytes, so that pkt survives to sock_read
   struct pbuf *rxtail;         // last of them
+  struct pbuf *block;          // the last of rxq into which tiny segments are copied, or 0
   u32 rx_off;                  // bytes of rxq's first pbuf already read
+  u32 rx_n;                    // pbufs in rxq
   struct sock *next;           // in a listener's queue: the next one
   struct sock *children;       // listener: connections that wait for accept, oldest first
   u8 waiting, backlog;         // listener: how many do and may

@@ -19,6 +19,9 @@
 
 #define SENDROOM (2 * TCP_MSS)  // a sender is woken when this much is free
 #define FLOOD    (4 * NBACKLOG) // SYNs turned away in half a second: no burst of clients
+#define TINY     256            // bytes: a segment that wastes its buffer
+#define PLENTY   32             // buffers a socket may queue before its tiny ones are copied
+#define BLOCK    2048           // bytes of what they are copied into
 
 #define FLOW(s) .laddr = (s)->laddr, .raddr = (s)->raddr, .lport = (s)->lport, .rport = (s)->rport
 
@@ -204,6 +207,45 @@ drop_queue(struct sock *s)
 
 // ---- lwIP's callbacks: up -----------------------------------------------
 
+// p goes to the end of the queue.
+static void
+append(struct sock *s, struct pbuf *p)
+{
+  if(s->rxq)
+    s->rxtail->next = p;
+  else
+    s->rxq = p;
+  s->rxtail = p;
+  s->rx_n++;
+  p->fate |= FATE_SOCKET;
+}
+
+// A full window of single bytes would hold more buffers than the card has, and the
+// others would get none: copy p into a block at the end of the queue, and free it.
+// 1 if done; 0: it is not worth it, or there is no memory.
+static int
+merge(struct sock *s, struct pbuf *p)
+{
+  if(s->rx_n < PLENTY || p->len >= TINY)
+    return 0;
+  struct pbuf *b = s->rxtail;
+  if(b != s->block || BLOCK - b->len < p->len) {
+    b = pbuf_alloc(PBUF_RAW, BLOCK, PBUF_RAM);
+    if(b == 0)
+      return 0;
+    b->len = b->tot_len = 0;
+    b->pkt = pkt_new();
+    b->born = net_us();
+    append(s, b);
+    s->block = b;
+  }
+  TRACE(pkt_link, .pkt = b->pkt, .sock = s->id, .parent = p->pkt, .kind = LINK_MERGE, .off = b->len, .len = p->len);
+  memmove((u8 *)b->payload + b->len, p->payload, p->len);
+  b->len = b->tot_len = b->len + p->len;
+  pbuf_free(p);
+  return 1;
+}
+
 // Queue what arrived; p = 0: the peer has sent its last byte.
 // Always ERR_OK: the window bounds the bytes, so nothing is ever refused.
 static err_t
@@ -225,17 +267,15 @@ on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
     return ERR_OK;
   }
   int was_empty = s->rx_len == 0;
-  if(s->rxq)
-    s->rxtail->next = p;
-  else
-    s->rxq = p;
-  for(struct pbuf *q = p; q; q = q->next) {
-    q->fate |= FATE_SOCKET;
-    s->rx_len += q->len;
-    s->rx_b += q->len;
+  for(struct pbuf *next; p; p = next) {
+    next = p->next;
+    p->next = 0;
+    s->rx_len += p->len;
+    s->rx_b += p->len;
     s->rx_p++;
-    s->rxtail = q;
-    TRACE(sock_rx, .pkt = q->pkt, .sock = s->id, .n = q->len, .queued = s->rx_len, .limit = TCP_WND);
+    TRACE(sock_rx, .pkt = p->pkt, .sock = s->id, .n = p->len, .queued = s->rx_len, .limit = TCP_WND);
+    if(!merge(s, p))
+      append(s, p);
   }
   if(was_empty)
     sock_notify(s);
@@ -456,6 +496,9 @@ take(struct sock *s, char *dst, u32 n)
       break;
     s->rx_off = 0;
     s->rxq = p->next;
+    s->rx_n--;
+    if(p == s->block)
+      s->block = 0;
     p->next = 0;
     pbuf_free(p);
   }
