@@ -155,6 +155,48 @@ struct net_count {
   u32 n;
 };
 
+// Which call gives which error, and why.  Any of them: EBADF no such descriptor,
+// ENOTSOCK it is no socket, EFAULT a pointer or length outside the program, EINTR
+// killed while it waited, ENOBUFS no memory in the stack now.
+//
+// socket       EAFNOSUPPORT not AF_INET; EPROTONOSUPPORT no such kind; EMFILE the
+//              process has 64 files; ENFILE the system has no file or socket left
+// bind         EINVAL bound already, or the address is too short; EAFNOSUPPORT;
+//              EADDRNOTAVAIL not ours; EADDRINUSE somebody listens there, or without
+//              SO_REUSEADDR uses the port or has it in TIME-WAIT
+// listen       EINVAL not bound, or connected; EADDRINUSE; EOPNOTSUPP no stream
+// accept       EAGAIN none waits (O_NONBLOCK, SO_RCVTIMEO); ECONNABORTED one was reset
+//              while it waited; EINVAL not listening; EOPNOTSUPP; EMFILE; ENFILE.
+//              The connection begins with the listener's options, but not O_NONBLOCK
+// connect      ECONNREFUSED the peer has answered with a reset; ETIMEDOUT it has not
+//              answered in 18 s; EHOSTUNREACH no route; EADDRNOTAVAIL port or address 0;
+//              EINPROGRESS goes on (O_NONBLOCK, SO_SNDTIMEO): poll for POLLOUT, then ask
+//              SO_ERROR; EALREADY it still does; EISCONN done before; EINVAL listening, or
+//              failed before: take a new socket
+// send, write  EPIPE after shutdown or the connection's end; ENOTCONN never connected;
+//              ECONNRESET, ETIMEDOUT the connection died (told once, by send or recv);
+//              EAGAIN no room (MSG_DONTWAIT, O_NONBLOCK, SO_SNDTIMEO); EISCONN an address
+//              for a stream.  A short count only after an error, a kill or with EAGAIN
+// send of a datagram  EDESTADDRREQ no address; EADDRNOTAVAIL port or address 0;
+//              EHOSTUNREACH no route; EACCES broadcast without SO_BROADCAST; EMSGSIZE more
+//              than 65,507 bytes; ENOBUFS card or queue is full, it is lost; EPIPE.
+//              That nobody listens at the other end is never told
+// recv, read   0 the peer's end, again and again; ENOTCONN never connected; ECONNRESET,
+//              ETIMEDOUT as above, then 0; EAGAIN nothing there (MSG_DONTWAIT, O_NONBLOCK,
+//              SO_RCVTIMEO); EINVAL unknown flags
+// shutdown     ENOTCONN; EINVAL.  getpeername ENOTCONN.  getsockname, getpeername, accept,
+//              recvfrom EINVAL a negative length
+// setsockopt, getsockopt  ENOPROTOOPT no such option here; EINVAL bad value or length
+// close        never fails.  Unread data, or SO_LINGER of 0 s: the peer gets a reset; else
+//              what was written and the end go out in the background
+//
+// ETIMEDOUT of a connection: probes unanswered (SO_KEEPALIVE), or 12 retransmissions,
+// each after a longer wait: minutes.
+//
+// poll  POLLIN    a connection waits, data or the end can be read, or an error
+//       POLLOUT   some room to send, or a send would fail at once
+//       POLLERR   an error waits to be told
+//       POLLHUP   the connection is over both ways
 // Error numbers, values as in Linux.
 #define ENOENT          2
 #define EINTR           4
