@@ -12,7 +12,7 @@ import pytest
 
 from bad import ROWS, land, one, said
 from evidence import nt_hash
-from peer import ACK, FIN, PSH, RST, Flow, Wire
+from peer import ACK, FIN, PSH, RST, SYN, Flow, Wire
 from vm import BUILD, CAP, NETTRACE
 
 TRACE = 'trace=all,-func,-pbuf_*,-frame,-sys_*,-switch,-sleep,-wakeup trace_slots=65536'
@@ -128,6 +128,7 @@ OWN = [
     ('ping -q -c 10 -i 1 -w 1 10.9.0.98', 'NEIGH_QUEUEFULL'),  # three may wait for one answer
     ('ping -q -c 1 -w 1 10.9.0.99', 'NEIGH_FAILED'),  # after 5 s
     ('sockets udp', 'SOCK_RCVBUF'),
+    ('sockets halfclose', 'SOCK_SHUT'),
     ('sockets options', 'TCP_RESET'),
     ('ifconfig en0 10.9.0.2/24; ping -q -c 1 -w 1 192.0.2.1; ifconfig en0 10.9.0.2/24 gw 10.9.0.1', 'IP_NOROUTE'),
 ]
@@ -142,6 +143,46 @@ def test_own_fault(results, line, reason):
     while drops(wire, reason) == had:
         assert time.monotonic() < end, f'no {reason}'
         time.sleep(0.2)
+
+
+def provokes(wire, reason, act):
+    """act() makes one drop for reason, no more."""
+    had = drops(wire, reason)
+    act()
+    wire.ping(one(), ident=0x600d)
+    wire.vm.wait_event('quiet=30ms')
+    assert drops(wire, reason) == had + 1
+    wire.got.clear()
+
+
+def test_out_of_order_data_of_a_reset_connection(results):
+    wire = results[0]
+    flow = Flow(wire, one(), 80).open()
+
+    def act():
+        flow.send(PSH | ACK, b'later', seq=flow.seq + 100)
+        flow.send(RST, seq=flow.seq)
+    provokes(wire, 'TCP_OFO_DROP', act)
+
+
+def test_data_after_close(results):
+    """In TIME-WAIT: RFC 9293 knows nothing new there; answered with an ACK."""
+    wire = results[0]
+    flow = Flow(wire, one(), 80).open()
+    flow.send(PSH | ACK, b'GET /rc HTTP/1.0\r\n\r\n')
+    flow.all_data()
+    flow.send(FIN | ACK)
+    flow.expect(ACK, 'the ACK of our FIN', b'')
+    provokes(wire, 'TCP_CLOSE', lambda: flow.send(PSH | ACK, b'more'))
+
+
+def test_data_without_ack_before_the_handshake_is_done(results):
+    wire = results[0]
+    flow = Flow(wire, one(), 80)
+    flow.send(SYN)
+    flow.expect(SYN | ACK, 'SYN,ACK')
+    provokes(wire, 'TCP_FLAGS', lambda: flow.send(PSH, b'early', seq=flow.seq))
+    flow.send(RST, seq=flow.seq)
 
 
 def test_fragments_time_out(results):
