@@ -209,9 +209,9 @@ put_counts(struct table *t)
 {
   static const struct {
     const char *set, *name;
-    u8 value;
+    u16 value;
   } names[] = {
-#define NAME(set, value, name, doc) {#set, #name, (u8)(value)},
+#define NAME(set, value, name, doc) {#set, #name, value},
 #define SYSCALL(nr, name)
 #include "trace/events.def"
   };
