@@ -47,6 +47,7 @@ struct e1000 {
   u64 tx_tsc[NTX];      // [n] on the last one: when it was queued
   u32 tx_prod, tx_cons; // [n] descriptors filled and reaped, free-running
   u8 link;              // [n] the link was up when we looked last
+  u8 link_news;         // [a] look again: set by the interrupt, cleared before looking
   u8 tx_full;           // [n] a frame was refused, TXDW is wanted
   u32 gprc, gptc, rlec; // [n] sums of counters that clear on read
 };
@@ -240,6 +241,7 @@ attach(const struct pci_func *f, void *arg)
   struct e1000 *c = &cards[e1000_count];
   c->regs = (volatile u32 *)bar;
   c->irq = f->irq;
+  c->link_news = 1;
   if(!card_init(c)) {
     cprintf("net: %s at %d:%d.%d left alone: no valid MAC\n", name, f->bus, f->dev, f->fn);
     return 0;
@@ -295,6 +297,8 @@ e1000_intr(u32 irq)
     setreg(c, E1000_IMC, 0xffffffff);
     c->ims = 0;
     c->intr++;
+    if(icr & ICR_LSC)
+      c->link_news = 1;
     ours = 1;
   }
   if(ours)
@@ -515,12 +519,17 @@ e1000_txdone(int nic)
 
 // ---- link, counters -----------------------------------------------------
 
-// Is the link up?
+// Is the link up?  Asked for each frame, so the register, which QEMU is left for, is
+// read only after the card has reported a change.
 int
 e1000_link(int nic)
 {
   static const u16 mbps[] = {10, 100, 1000, 1000};
   struct e1000 *c = &cards[nic];
+  if(!c->link_news)
+    return c->link;
+  c->link_news = 0;
+  barrier();
   u32 status = reg(c, E1000_STATUS);
   u8 up = (status & STATUS_LU) != 0;
   if(up != c->link)

@@ -21,8 +21,11 @@ err_t sock_segment(struct tcp_pcb *pcb, const struct tcp_hdr *hdr, u16_t len);
 // watch.c: header in host order; pcb may be a listener's or in TIME-WAIT.
 void watch_seg_in(struct tcp_pcb *pcb, const struct tcp_hdr *hdr, u16_t optlen, u16_t opt1len,
                   const u8_t *opt2, struct pbuf *p);
+// net.c: may its acknowledgement wait for the end of the round?
+void net_ack_later(struct tcp_pcb *pcb, const struct tcp_hdr *hdr, u16_t len);
 #define LWIP_HOOK_TCP_INPACKET_PCB(pcb, hdr, optlen, opt1len, opt2, p) \
-  (watch_seg_in(pcb, hdr, optlen, opt1len, opt2, p), sock_segment(pcb, hdr, (p)->tot_len))
+  (watch_seg_in(pcb, hdr, optlen, opt1len, opt2, p), net_ack_later(pcb, hdr, (p)->tot_len), \
+   sock_segment(pcb, hdr, (p)->tot_len))
 
 // watch.c: a segment leaves TCP, header in network order, pcb may be 0.  Adds no option.
 u32_t *watch_seg_out(struct pbuf *p, const struct tcp_hdr *hdr, const struct tcp_pcb *pcb, u32_t *opts);

@@ -27,8 +27,9 @@
 #include "lwip/timeouts.h"
 #include "stdlib.h"
 
-#define RX_BUDGET 64 // frames per round and card
-#define NO_TIMER  0xffffffff
+#define RX_BUDGET    16     // frames per round and card: so many segments share an ACK at most
+#define TF_ACK_LATER 0x8000 // of ours in pcb->flags; lwIP's end at 0x1000
+#define NO_TIMER     0xffffffff
 
 unsigned net_tcp_msl = 60000; // ms; boot option msl=
 
@@ -219,6 +220,55 @@ net_link(void)
   }
 }
 
+// ---- acknowledgements, one a round ---------------------------------------
+//
+// lwIP acknowledges every second segment.  An ACK costs as much as receiving a
+// segment does, and a store to a register of the card; so while more frames wait in
+// the ring, data in order are only noted, and the round's end acknowledges them all.
+// RFC 9293, 3.8.6.3, wants one for two full segments unless there is a reason, and
+// Linux and others, who receive in batches too, do the same.
+
+static int acks_owed; // [netlock] a pcb has TF_ACK_LATER
+
+// Does another frame wait behind the one in input?  Not for one of our own, by loopback.
+static int
+rx_waits(void)
+{
+  return input.pkt && input.netif < e1000_count && e1000_pending(input.netif);
+}
+
+// Of LWIP_HOOK_TCP_INPACKET_PCB: a segment with len bytes of data, header in host order.
+// lwIP's second "delay" would become "now": take the first one back.
+void
+net_ack_later(struct tcp_pcb *pcb, const struct tcp_hdr *hdr, u16_t len)
+{
+  if(!(pcb->flags & TF_ACK_DELAY) || pcb->state != ESTABLISHED || len == 0 || hdr->seqno != pcb->rcv_nxt ||
+     pcb->rcv_wnd < len || !rx_waits())
+    return;
+  tcp_clear_flags(pcb, TF_ACK_DELAY);
+  tcp_set_flags(pcb, TF_ACK_LATER);
+  acks_owed = 1;
+}
+
+static void
+send_acks(void)
+{
+  struct tcp_pcb *next;
+  if(!acks_owed)
+    return;
+  acks_owed = 0;
+  for(struct tcp_pcb *pcb = tcp_active_pcbs; pcb; pcb = next) {
+    next = pcb->next;
+    if(!(pcb->flags & TF_ACK_LATER))
+      continue;
+    tcp_clear_flags(pcb, TF_ACK_LATER);
+    if(pcb->flags & TF_ACK_DELAY) { // else it went with data of ours
+      tcp_ack_now(pcb);
+      tcp_output(pcb);
+    }
+  }
+}
+
 // One pass over everything.  Returns 1 if there is more to do at once.
 static int
 netd_round(void)
@@ -229,6 +279,7 @@ netd_round(void)
     if(e1000_txdone(i))
       tcp_txnow(); // the ring was full: send what waits
   }
+  send_acks();
   netif_poll_all(); // loopback
   pkt_settle(input.pkt);
   if(sys_timeouts_sleeptime() == 0) {

@@ -872,6 +872,9 @@ test_link_and_counters(void **state)
   (void)state;
   assert_true(e1000_link(0));
   m->reg[E1000_STATUS / 4] &= ~STATUS_LU;
+  assert_true(e1000_link(0)); // the card has not said so yet
+  m->icr = ICR_LSC;
+  e1000_intr(11);
   assert_false(e1000_link(0));
   m->reg[E1000_GPRC / 4] = 5;
   e1000_stat(0);
