@@ -512,6 +512,8 @@ all_files(void)
 {
   int p[2], n = 0;
   for(; n < NPROC; n++) {
+    if(n % 8 == 0)
+      report(0); // slow, but no hang
     int pid = call(SYS_fork, 0, 0, 0, 0);
     if(pid < 0)
       break;
@@ -524,8 +526,10 @@ all_files(void)
     sleep(1);
     exit();
   }
-  while(n-- > 0)
+  while(n-- > 0) {
     call(SYS_wait, 0, 0, 0, 0);
+    report(0);
+  }
   memset(kids, 0, sizeof(kids)); // those were among them, or will be
 }
 
@@ -680,7 +684,8 @@ batch(uint first, uint n)
   for(int fd = 0; fd < NOFILE; fd++)
     if(fd != report_fd && fd != each)
       close(fd);
-  chdir(ROOT);
+  while(chdir(ROOT) < 0) // other batches may have all inodes there are
+    sleep(1);
   seed_call(~first);
   for(uint i = 0; i < ARENA; i += 4)
     *(uint *)(arena + i) = rnd();
