@@ -155,6 +155,12 @@ put_arp(struct table *t)
   }
 }
 
+static int
+usable(const struct netif *n)
+{
+  return netif_is_up(n) && netif_is_link_up(n);
+}
+
 static void
 put_route(struct table *t, const struct netif *n, u32 dst, u32 mask, u32 gw)
 {
@@ -171,10 +177,10 @@ put_routes(struct table *t)
   NETIF_FOREACH(n)
   {
     u32 addr = netif_ip4_addr(n)->addr, mask = netif_ip4_netmask(n)->addr;
-    if(addr && netif_is_up(n) && netif_is_link_up(n))
+    if(addr && usable(n))
       put_route(t, n, addr & mask, mask, 0);
   }
-  if(netif_default && netif_ip4_gw(netif_default)->addr)
+  if(netif_default && usable(netif_default) && netif_ip4_gw(netif_default)->addr)
     put_route(t, netif_default, 0, 0, netif_ip4_gw(netif_default)->addr);
 }
 
