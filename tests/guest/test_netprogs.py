@@ -1,6 +1,7 @@
 """The network's programs, as a Unix user at the prompt expects them, against real
 clients and servers on the host: iperf 2, Python's sockets, Python's http.server."""
 
+import functools
 import hashlib
 import http.server
 import os
@@ -253,12 +254,12 @@ def test_ping(vm):
     assert 0 < low <= mid <= high and rows[6] == 'status 0'
 
 
-@pytest.mark.parametrize('host', ['127.0.0.1', 'localhost', '10.0.2.15', ROOT])
-def test_ping_all_sizes(vm, host):
+def test_ping_all_sizes(vm):
     """With fragments, to ourselves and through the card."""
-    for size in (0, 1, 1472, 1473, 2960, 2961, 5000, 8192):
-        said = vm.cmd(f'ping -q -c 3 -i 0 -s {size} {host}')
-        assert '3 sent, 3 received, 0 lost\n' in said and 'other bytes' not in said, said
+    lines = [f'ping -q -c 3 -i 0 -s {size} {host}' for size in (0, 1, 1472, 1473, 2960, 2961, 5000, 8192)
+             for host in ('127.0.0.1', 'localhost', '10.0.2.15', ROOT)]
+    for line, said in zip(lines, batch(vm, lines)):
+        assert '3 sent, 3 received, 0 lost\n' in said and 'other bytes' not in said, (line, said)
 
 
 def test_ping_nobody(vm):
@@ -352,6 +353,25 @@ def test_nc_and_the_web_server(vm):
     assert vm.cmd('echo hi | nc 127.0.0.1 80').startswith('HTTP/1.1 400 Bad Request\r\n')
 
 
+@pytest.mark.parametrize('left, path, status', [(0, '/rc', 503), (0, '/', 503), (1, '/', 503), (1, '/?list', 503),
+                                                (1, '/rc', 200), (2, '/', 200), (2, '/nosuch', 404)])
+def test_httpd_without_files(vm, left, path, status):
+    """Not one file left in the system: no half answer, and not "no such page"."""
+    with socket.create_connection((HOST, vm.port(80)), CAP) as conn:
+        conn.settimeout(CAP)
+        conn.sendall(b'GET ')
+        for _ in range(100):
+            if 'ESTABLISHED' in vm.cmd('netstat'):
+                break
+        vm.send(f'nofiles {left}\n')
+        vm.expect('^full$')
+        conn.sendall(f'{path} HTTP/1.0\r\n\r\n'.encode())
+        head = everything(conn)
+        vm.send('\n')
+        vm.expect(r'^\$ ')
+    assert head.startswith(b'HTTP/1.1 %d ' % status), head[:200]
+
+
 # ---- fetch --------------------------------------------------------------
 
 
@@ -384,7 +404,7 @@ def test_fetch_from_python(vm, tmp_path):
 OK = b'HTTP/1.0 200 OK\r\n'
 
 
-@pytest.mark.parametrize('answer, said, status', [
+ODD = [
     ((OK + b'\r\n', b'to the end'), 'to the end', 0),
     ((OK[:7], OK[7:] + b'Content-Le', b'ngth: 3\r\n\r', b'\nabc'), 'abc', 0),
     ((OK + b'CONTENT-LENGTH:3\r\n\r\nabcdef',), 'abc', 0),
@@ -398,12 +418,15 @@ OK = b'HTTP/1.0 200 OK\r\n'
     ((b'220 mail ready\r\n\r\n',), 'fetch: the server does not speak HTTP', 1),
     ((b'HTTP/1.0 200 OK\r\nX: y',), 'fetch: the server closed within its header', 1),
     ((), 'fetch: the server closed without an answer', 1),
-])
-def test_fetch_odd_answers(vm, answer, said, status):
-    peer = Peer(answering(*answer))
-    got = vm.cmd(f'status fetch {ROOT}:{peer.port}/a?b')
-    assert got.startswith(said) and got.endswith(f'status {status}\n'), got
-    assert peer.done().startswith(b'GET /a?b HTTP/1.0\r\nHost: 10.0.2.2\r\n')
+]
+
+
+def test_fetch_odd_answers(vm):
+    peers = [Peer(answering(*answer)) for answer, _, _ in ODD]
+    lines = [f'status fetch {ROOT}:{peer.port}/a?b' for peer in peers]
+    for (_, words, status), peer, said in zip(ODD, peers, batch(vm, lines)):
+        assert said.startswith(words) and said.endswith(f'status {status}\n'), (words, said)
+        assert peer.done().startswith(b'GET /a?b HTTP/1.0\r\nHost: 10.0.2.2\r\n')
 
 
 def test_fetch_leaves_nothing_half(vm):
@@ -427,7 +450,7 @@ def test_iperf_server_tcp(vm):
         server.said(r'^10\.0\.2\.2 0\.00-\S+ sec  2097\d\d\d bytes  \S+ Mbit/s$')
         said = run('iperf', '-c', HOST, '-p', port, '-n', '300K', '-P', '3')
         assert len(re.findall(r'^\[ *\d\] .*bits/sec', said, re.M)) == 3 and '[SUM]' in said
-        said = run('iperf', '-c', HOST, '-p', port, '-t', '1', '-R')
+        said = run('iperf', '-c', HOST, '-p', port, '-n', '2M', '-R')
         assert rate(said) > 0
         server.said(r'(?s)(.*Mbit/s\n){5}')
 
@@ -437,9 +460,9 @@ def test_iperf_server_udp(vm):
         said = run('iperf', '-u', '-c', HOST, '-p', str(vm.port(5001, 'udp')), '-b', '4M', '-t', '1')
         assert 'Server Report' in said and 'did not receive ack' not in said, said
         lost, total = map(int, re.search(r'(\d+)/ *(\d+) \(', said).groups())
-        assert lost == 0 and total > 300
-        mine = server.said(r'jitter \S+ ms  lost (\d+) of (\d+)$')
-        assert mine.group(1) == '0' and abs(int(mine.group(2)) - total) <= 1
+        assert lost < total / 4 and total > 300  # a burst longer than the socket's queue may lose some
+        mine = server.said(r'(\d+) bytes .* jitter \S+ ms  lost (\d+) of (\d+)$')
+        assert [int(word) for word in mine.groups()] == [(total - lost) * 1470, lost, total]
 
 
 class RealServer:
@@ -472,15 +495,17 @@ def test_iperf_client_udp(vm):
     said = vm.cmd(f'iperf -u -c {ROOT} -p {server.port} -t 1 -b 4M')
     sent = int(re.search(r'(\d+) datagrams', said).group(1))
     assert 300 < sent < 400, said
-    mine = re.search(r'^server: received .* lost 0 of (\d+)$', said, re.M)
-    assert mine and abs(int(mine.group(1)) - sent) <= 1, said
+    mine = re.search(r'^server: received .* lost (\d+) of (\d+)$', said, re.M)
+    assert mine and abs(int(mine.group(2)) - sent) <= 1 and int(mine.group(1)) < sent / 4, said
     assert 'its/sec' in server.end()
 
 
 # ---- ttcp, udpecho ------------------------------------------------------
 
 
+@functools.lru_cache
 def pattern(size):
+    """What ttcp sends."""
     return bytes((k * 2654435761 % 2**32) >> 24 for k in range(size))
 
 
@@ -561,7 +586,7 @@ def test_netstat_disturbs_nothing(vm):
     """In a loop while data come and go: every byte is right."""
     data = pattern(1 << 20)
     digest = hashlib.sha256(data).hexdigest()
-    script(vm, 10 * ['netstat -a; netstat -s; netstat -i; netstat -r; arp; ifconfig'])
+    script(vm, 6 * ['netstat -a; netstat -s; netstat -i; netstat -r; arp; ifconfig'])
     with Background(vm, 'ttcp -r -l') as sink, socket.create_connection((HOST, vm.port(5010)), CAP) as conn:
         conn.settimeout(CAP)
         def feed():

@@ -29,6 +29,8 @@ main(int argc, char *argv[])
   for(int i = 0; i < NFILE / NOFILE + 2; i++) {
     if(fork() == 0) {
       close(end[1]);
+      for(int k = 0; k < left; k++)
+        close(kept[k]);
       hold(end[0], told[1]);
     }
     read(told[0], &c, 1);
