@@ -176,6 +176,8 @@ dgram_write(struct sock *s, const char *src, int n, int flags, const struct sock
   myproc()->pkt = p->pkt;
   TRACE(sock_tx, .pkt = p->pkt, .sock = s->id, .n = n, .queued = 0, .limit = DGRAM_MAX);
   err_t e = dgram_tx(s, p, &ip, port);
+  if(e == ERR_MEM && (p->fate & 0xff) == 0)
+    net_drop_pbuf(p, DROP_NOMEM_PBUF); // no room in loopback's queue, or for a header
   pbuf_free(p);
   return e == ERR_OK ? n : -sock_errno(e, 0);
 }

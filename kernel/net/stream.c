@@ -433,8 +433,8 @@ listen_evict(struct tcp_pcb_listen *l)
   struct tcp_pcb *oldest = 0;
   if(s == 0 || l->accepts_pending < l->backlog)
     return;
-  if(s->flood_tick != tcp_ticks)
-    s->flood = 0;
+  if(s->flood_tick != tcp_ticks) // a flood lasts until half a second without one
+    s->flood = s->flood > FLOOD && tcp_ticks - s->flood_tick == 1 ? FLOOD : 0;
   s->flood_tick = tcp_ticks;
   u32 age = ++s->flood > FLOOD ? 0 : 2;                    // in ticks of 500 ms
   for(struct tcp_pcb *p = tcp_active_pcbs; p; p = p->next) // newest first

@@ -78,8 +78,17 @@ def counts(vm):
 
 
 def get(wire, port, timeout=CAP):
-    """One good request from the peer."""
-    flow = Flow(wire, port, 80, seq=port * 1000).open()
+    """One good request from the peer, which asks again after a second as all do."""
+    flow = Flow(wire, port, 80, seq=port * 1000)
+    answer = None
+    for _ in range(5):
+        flow.send(SYN, seq=port * 1000, options=b'\2\4\5\xb4')
+        answer = answer or wire.find(flow.mine, 1)
+        if answer:
+            break
+    assert answer and answer.tcp.flags == SYN | ACK, answer
+    flow.seq, flow.ack = port * 1000 + 1, (answer.tcp.seq + 1) % 2**32
+    flow.send(ACK)
     flow.send(PSH | ACK, GET)
     assert flow.all_data().startswith(b'HTTP/1.1 200 ')
     flow.send(FIN | ACK)
@@ -89,6 +98,7 @@ def get(wire, port, timeout=CAP):
 # ---- processes ----------------------------------------------------------
 
 
+@pytest.mark.skipif('DEBUG' in os.environ, reason='the rule is the same, and the plain kernel is faster')
 def test_a_sleeper_goes_before_those_that_never_sleep(tmp_path):
     """In virtual time, one CPU: told within 2 ms on average however many compute, and
     they still get their share from two that sleep all the time."""
@@ -365,6 +375,8 @@ def test_peers_that_vanish(cable):
     assert all(p.tcp.seq == flow.ack - 1 and len(p.data) <= 1 for p in probes)
     said_after(wire, 'timed out', 9, 12)
     wire.expect(lambda p: flow.mine(p) and p.tcp.flags & RST, 'a reset')
+    if 'DEBUG' in os.environ:
+        return  # what follows takes half an hour of virtual time
     wire.vm.send('load unheard 10.9.0.1 5556\n')
     flow = Flow(wire, 5556, 0).accept()
     said_after(wire, 'timed out', 60, 4000)  # twelve times, each after a longer wait
