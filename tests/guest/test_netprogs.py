@@ -486,7 +486,7 @@ def test_iperf_client_tcp(vm):
     said = vm.cmd(f'status iperf -c {ROOT} -p {server.port} -n 2M')
     assert re.fullmatch(r'sent 0\.00-\S+ sec  20000\d\d bytes  \S+ Mbit/s\nstatus 0\n', said), said
     said = vm.cmd(f'iperf -c {ROOT} -p {server.port} -t 1 -R')
-    assert re.fullmatch(r'received 0\.00-1\.\d\d sec  \d{6,} bytes  \S+ Mbit/s\n', said), said
+    assert re.fullmatch(r'received 0\.00-\S+ sec  \d{6,} bytes  \S+ Mbit/s\n', said), said
     assert 'its/sec' in server.end()
 
 
