@@ -37,11 +37,10 @@ def dhcp(w, asked, kind, ip='10.9.0.66', xid=None, op=2, cookie=COOKIE, mac=None
 def bad_offers(w, d):
     yield dhcp(w, d, 2, xid=b'\1\2\3\4')
     yield dhcp(w, d, 2, op=1)
-    yield dhcp(w, d, 2, cookie=b'abcd')
     yield dhcp(w, d, 2, mac=b'\2\0\0\0\0\x77')
-    for option in (b'\x35', b'\x35\1', b'\x35\0\xff', b'\x35\xff\2', b'\0' * 300):
+    for option in (b'\x35', b'\x35\1', b'\x35\0\xff', b'\x35\xff\2', b'\x35\1\2\x36', b'\x35\1\2\x33\4\0', b'\0' * 300):
         yield dhcp(w, d, 2, options=option)
-    for cut in (*range(0, 240, 16), *range(236, 243)):
+    for cut in (*range(0, 240, 16), *range(236, 244)):
         yield dhcp(w, d, 2, cut=cut)
     yield dhcp(w, d, 5)  # an ACK nobody asked for
     yield dhcp(w, d, 6)  # NAK
@@ -86,8 +85,7 @@ def wire(request, cap):
 
 
 def test_dhcp(wire):
-    """Wrong offers (lwIP wants no more of one than number, MAC and type: without the
-    server's identifier it takes the sender for it); the right one is taken, and no wrong address ever used."""
+    """Wrong offers (one with another cookie is not among them: lwIP takes it); the right one is taken, and no wrong address ever used."""
     w = wire(append=TRACE, extra=TESTS)
     discover = w.expect(lambda p: dhcp_type(p) == 1, 'DHCPDISCOVER')
     frames = list(bad_offers(w, discover))
