@@ -12,6 +12,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -20,8 +21,8 @@ import time
 
 import pytest
 
-from peer import ACK, FIN, PSH, RST, SYN, Flow, Wire, addr, checksum
-from vm import BUILD, CAP, CAPTURE, KERNEL, NETTRACE, TOP, VM
+from peer import ACK, FIN, PSH, RST, SYN, Flow, Wire, checksum
+from vm import BUILD, CAP, CAPTURE, KERNEL, NETTRACE, TOP
 
 TESTS = ('-i', os.path.join(BUILD, 'tests.img'))
 REQUESTS = int(os.environ.get('REQUESTS', 300))
@@ -37,7 +38,6 @@ QUIET = 'trace=off msl=200'  # what is counted is counted outside
 def long_cap(cap):
     """The long versions have no cap: who asks for them waits."""
     if LONG:
-        import signal
         signal.alarm(0)
 
 
@@ -102,8 +102,8 @@ def get(wire, port, timeout=CAP):
 def test_a_sleeper_goes_before_those_that_never_sleep(tmp_path):
     """In virtual time, one CPU: told within 2 ms on average however many compute, and
     they still get their share from two that sleep all the time."""
-    subprocess.run([CAPTURE, '-d', tmp_path / 'run', '-k', KERNEL, *TESTS, '-D', '-n', 'none', '-a', 'rc=off ip=none trace=off',
-                    '-G', 'load turns 1; load turns 4'], env=dict(os.environ, NETTRACE=NETTRACE), cwd=TOP,
+    subprocess.run([CAPTURE, '-d', tmp_path / 'run', '-k', KERNEL, *TESTS, '-D', '-n', 'none',
+                    '-a', 'rc=off ip=none trace=off', '-G', 'load turns 1; load turns 4'], env=dict(os.environ, NETTRACE=NETTRACE), cwd=TOP,
                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=CAP)
     said = (tmp_path / 'run' / 'serial.log').read_text(errors='replace')
     means = [int(n) for n in re.findall(r'told mean (\d+) us', said)]
@@ -140,13 +140,6 @@ def test_short_connections(boot):
     assert vm.cmd(f'load connects {CONNECTIONS}', CAP + CONNECTIONS / 10) == f'{CONNECTIONS} connections, 0 failed\n'
     rows = dict(re.findall(r'(\w+) (\d+)', vm.cmd('limits counts')))
     assert (rows['socks'], rows['segments']) == ('0', '0') and 300 < int(rows['pcbs']) <= 320
-
-
-def pattern(mib):
-    """What ttcp -t sends: 1 MiB at a time (byte k is (k * 2654435761) >> 24)."""
-    for at in range(mib):
-        k = range(at << 20, (at + 1) << 20)
-        yield bytes([(n * 2654435761 & 0xffffffff) >> 24 for n in k])
 
 
 def test_bulk_both_ways_at_once(boot):
