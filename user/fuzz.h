@@ -81,6 +81,7 @@ uint bad_number(void);
 uint bad_pointer(void);
 uint buffer(void);
 uint path(int which);
+uint workdir(void);
 char *append(char *to, const char *s);
 uint some_call(uint *a);
 

@@ -30,9 +30,9 @@ tame(uint nr, uint *a)
 {
   if(a[0] == (uint)report_fd || a[0] == (uint)each)
     a[0] = 0xffffffff;
-  for(int i = 0; i < 2; i++)
-    if(takes_path(nr) && a[i] - (uint)arena < sizeof(arena))
-      a[i] = path(i);
+  for(int i = 0; i < (nr == SYS_link ? 2 : 1); i++) // no path by chance, such as a string of ours
+    if(takes_path(nr) && a[i] >= 0x1000 && a[i] < (uint)sbrk(0) && a[i] - (uint)paths >= sizeof(paths))
+      a[i] = nr == SYS_chdir ? workdir() : path(i);
   switch(nr) {
   case SYS_fork:
   case SYS_exit:

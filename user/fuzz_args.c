@@ -293,7 +293,7 @@ path(int which)
 }
 
 // Where chdir may go: never above /fuzz, however directories come and go.
-static uint
+uint
 workdir(void)
 {
   static const char *const dirs[] = {"/fuzz", "/fuzz/d0", "/fuzz/d1", "d0", "d1", "d2", "", "."};
