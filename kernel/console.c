@@ -277,6 +277,7 @@ console_ctl(int op, int arg)
     if(arg >= 0) {
       old = cons.fg;
       cons.fg = arg;
+      myproc()->shell = 1;
     }
     break;
   case TTY_SIZE:

@@ -15,6 +15,7 @@
 
 #define FOREVER  (~0ull)
 #define PATIENCE 10 // ticks
+#define NKEEP    2  // slots that only a shell may use: what ends a fork bomb is a process, too
 
 static struct {
   struct spinlock lock;
@@ -63,11 +64,15 @@ fork_entry(void)
 static struct proc *
 allocproc(void (*entry)(void))
 {
+  struct proc *self = myproc(), *p = 0;
+  int left = self == 0 || self->shell ? 0 : -NKEEP;
   acquire(&ptable.lock);
-  struct proc *p = ptable.proc;
-  while(p < ptable.proc + NPROC && p->state != UNUSED)
-    p++;
-  if(p == ptable.proc + NPROC) {
+  for(struct proc *q = ptable.proc + NPROC - 1; q >= ptable.proc; q--)
+    if(q->state == UNUSED) {
+      p = q;
+      left++;
+    }
+  if(left <= 0) {
     release(&ptable.lock);
     return 0;
   }
@@ -211,6 +216,7 @@ fork(void)
   }
   int pid = p->pid;
   acquire(&ptable.lock);
+  p->job = p->parent->shell ? pid : p->parent->job;
   p->killed = p->parent->killed; // kill_tree may have come while p had no parent yet
   make_runnable(p);
   release(&ptable.lock);
@@ -564,14 +570,15 @@ descends(struct proc *p, int pid)
   return 0;
 }
 
-// Kill a process and all that descend from it (Ctrl-C).  Any context.
+// Kill a process and all that descend from it, also if their parents have ended
+// since (Ctrl-C).  Any context.
 int
 kill_tree(int pid)
 {
   int n = 0;
   acquire(&ptable.lock);
   for(struct proc *p = ptable.proc; p < ptable.proc + NPROC; p++)
-    if(p->state != UNUSED && !p->kthread && p != init && descends(p, pid)) {
+    if(p->state != UNUSED && !p->kthread && p != init && (descends(p, pid) || p->job == pid)) {
       kill_one(p);
       n++;
     }

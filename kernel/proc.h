@@ -48,6 +48,8 @@ struct proc {
   u64 deadline;               // [p] when sleep_until gives up, ns since boot
   u8 why;                     // [p] what it waits for: SLEEPWHY of the trace
   u8 timedout;                // [p] it did
+  int job;                    // [p] pid of the child of a shell it comes from: what ^C ends
+  u8 shell;                   // [o] has told the console what ^C ends: its children are jobs
   int killed;                 // [p] must exit at the next return to user mode
   int xstatus;                // [p] exit status, -1 killed
   u64 since_tsc;              // [p] TSC of the last change to SLEEPING or RUNNABLE

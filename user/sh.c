@@ -523,7 +523,7 @@ main(int argc, char *argv[])
     exits(BAD_LINE);
   }
   if(argc == 1) {
-    interactive = ttyctl(0, TTY_SIZE, 0) >= 0;
+    interactive = ttyctl(0, TTY_FG, 0) >= 0; // and from now on each child is a job
     exits(run_file(0));
   }
   script = open(argv[1], O_RDONLY);

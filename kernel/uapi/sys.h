@@ -9,7 +9,7 @@
 
 // ttyctl(fd of the console, op, arg)
 #define TTY_MODE 1 // arg: one of the modes below; returns the old one
-#define TTY_FG   2 // arg: pid that Ctrl-C kills with its children, 0 none
+#define TTY_FG   2 // arg: pid that Ctrl-C kills with all it has begun, 0 none; makes the caller a shell
 #define TTY_SIZE 3 // arg rows << 16 | cols, or 0 to ask; returns the size
 
 // Modes of the console.
