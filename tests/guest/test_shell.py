@@ -79,7 +79,7 @@ def test_background(sh):
     ('mkdir', 'usage: mkdir'),
     ('wc nosuch', 'wc: nosuch: cannot open'),
     ('grep x nosuch', 'grep: nosuch: cannot open'),
-    ('httpd -p 0', 'usage: httpd'),
+    ('httpd -p 0', 'httpd: 0: want a number from 1 to 65535'),
     ('grep', 'usage: grep'),
 ], ids=lambda s: s.split()[0].strip('/'))
 def test_one_line_errors(line, word, shared):

@@ -386,7 +386,7 @@ def test_packets_have_one_end(boot):
 # ---- the ring's own edges ---------------------------------------------------------
 
 def test_slot_numbers_pass_2_to_the_32nd(boot):
-    vm = boot(cpus=2, mb=64, append='trace_head0=4294967200', ports=(80, 7001), extra=TESTS, wait=READY)
+    vm = boot(cpus=2, mb=64, append='trace_slots=65536 trace_head0=4294967200', ports=(80, 7001), extra=TESTS, wait=READY)
     got = []
     thread = catch(vm, 7001, '0', got)
     for _ in range(3):
