@@ -340,7 +340,9 @@ def test_window_closed_by_the_peer(cable):
             wnd = 60000
         flow.send(ACK, wnd=wnd)
     assert probes == 2
-    assert p.tcp.flags & FIN
+    if not p.tcp.flags & FIN:  # the program ended after its last bytes had left
+        wire.expect(lambda q: flow.mine(q) and q.tcp.flags & FIN, 'a FIN')
+        flow.ack = (flow.ack + 1) % 2**32
     flow.send(FIN | ACK)
     wire.vm.expect(r'sent 1048576 bytes.*\$ ')
 
