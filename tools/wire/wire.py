@@ -15,7 +15,7 @@ The exit status is COMMAND's.
   R  "in|out WORDS nth=K[,K] ACT": the K-th frame that has all WORDS meets ACT
      WORDS: arp icmp udp tcp syn ack fin rst data len>N port=N
      ACT: drop dup corrupt hold (until the next frame has gone) delay=MS
-          pass (no fault at all)
+          dup=MS (the copy comes that much later) pass (no fault at all)
   --play  frames of a capture towards the guest, from its first frame on
   --log   one JSON line for each act: {n, dir, act, len, hash}, n counts the frames
           of a direction from 0, hash is the trace's nt_hash
@@ -120,10 +120,11 @@ class Rule:
         if dir_ not in ('in', 'out') or not words:
             raise ValueError(f'rule {text!r}: in or out, WORDS, nth=K and an act are needed')
         self.dir, self.act, self.delay = dir_, words[-1], 0
-        if self.act.startswith('delay='):
-            self.act, self.delay = 'delay', seconds(self.act[6:].removesuffix('ms') + 'ms')
+        if self.act.startswith(('delay=', 'dup=')):
+            self.act, _, delay = self.act.partition('=')
+            self.delay = seconds(delay.removesuffix('ms') + 'ms')
         elif self.act not in ACTS:
-            raise ValueError(f'rule {text!r}: {self.act} is no act; there are {" ".join(ACTS)} delay=MS')
+            raise ValueError(f'rule {text!r}: {self.act} is no act; there are {" ".join(ACTS)} delay=MS dup=MS')
         for word in words[:-1]:
             self._word(text, word)
 
@@ -174,14 +175,17 @@ class Line:
         """What becomes of the next frame: a list of (when, hold, bytes), empty if it is
         lost.  hold: not before another frame has gone."""
         f, self.n = self.faults, self.n + 1
-        lost, twice, late, bad, place, more = (self.random.random() for _ in range(6))
-        acts = {act for act, draw, limit in (('drop', lost, f.drop), ('dup', twice, f.dup), ('hold', late, f.reorder),
+        lost, twice, slow, bad, place, more = (self.random.random() for _ in range(6))
+        acts = {act for act, draw, limit in (('drop', lost, f.drop), ('dup', twice, f.dup), ('hold', slow, f.reorder),
                                              ('corrupt', bad, f.corrupt)) if draw < limit}
-        when = now + f.delay + more * f.jitter
+        when, again = now + f.delay + more * f.jitter, 0
         for rule in self.rules:
             if rule.hits(self.dir, frame):
                 acts.add(rule.act)
-                when += rule.delay
+                if rule.act == 'dup':
+                    again += rule.delay
+                else:
+                    when += rule.delay
         if 'pass' in acts:
             self.note('pass', frame)
             return [(now, False, frame)]
@@ -196,7 +200,7 @@ class Line:
         if f.rate:
             self.busy = max(when, self.busy) + 8 * len(frame) / f.rate
             when = self.busy
-        return [(when, 'hold' in acts, frame)] * (1 + ('dup' in acts))
+        return [(when + late, 'hold' in acts, frame) for late in ([0, again] if 'dup' in acts else [0])]
 
     @staticmethod
     def flip(frame, place):
