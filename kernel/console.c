@@ -8,6 +8,10 @@
 // The process that leaves cooked mode owns the new one: when it ends, however it
 // ends, cooked mode is back, and what nobody has read goes through the keys' meanings.
 //
+// In raw and edit mode a full buffer loses nothing: the serial port keeps its bytes,
+// and so the sender waits, until somebody reads.  In cooked mode it goes on taking
+// bytes: ^C may be among them.
+//
 // cons.lock guards input and modes.  cons_out keeps a program's write together,
 // cprintf's lock a line of the kernel's.
 #include "defs.h"
@@ -31,6 +35,7 @@ static struct {
   u32 w;              // end of the bytes a reader may take
   u32 e;              // end of the line being edited
   u32 overflow;       // bytes that found it full
+  void (*held)(int);  // the source that keeps its bytes meanwhile, 0 none
   int mode;           // TTY_COOKED, TTY_RAW, TTY_EDIT
   struct proc *owner; // who left cooked mode, 0 in it
   int fg;             // pid that ^C kills, 0 none
@@ -159,20 +164,42 @@ dump(void)
   acquire(&cons.lock);
 }
 
-// getc: the next byte, -1 when there are no more.
-// Context: interrupt.
+// Has the source to keep its bytes?
+static int
+must_wait(void)
+{
+  return cons.mode != TTY_COOKED && cons.e - cons.r >= INPUT;
+}
+
+// There may be room again.
+static void
+let_go(void)
+{
+  if(cons.held == 0 || must_wait())
+    return;
+  cons.held(0);
+  cons.held = 0;
+}
+
+// getc: the next byte, -1 when there are no more.  hold(1): keep what comes from now
+// on, hold(0): interrupt for it; 0: the source cannot, and what finds no room is lost.
+// Context: interrupt; hold is called with cons.lock held.
 void
-console_intr(int (*getc)(void))
+console_intr(int (*getc)(void), void (*hold)(int))
 {
   int c, dumped = 0;
   acquire(&cons.lock);
-  while((c = getc()) >= 0) {
+  while(!(hold && must_wait()) && (c = getc()) >= 0) {
     if(c == CTRL('P') && cons.mode != TTY_RAW && !dumped++)
       dump();
     if(cons.mode == TTY_COOKED)
       cook(c, 1);
     else if(store(c))
       hand_over();
+  }
+  if(hold && must_wait()) {
+    hold(1);
+    cons.held = hold;
   }
   release(&cons.lock);
 }
@@ -205,6 +232,7 @@ take(char *dst, int n)
     if(cons.mode == TTY_COOKED && c == '\n')
       break;
   }
+  let_go();
   return i;
 }
 
@@ -258,6 +286,7 @@ set_mode(int mode, struct proc *owner)
   cons.w = cons.e = cons.r;
   while(i != end) // never overtaken: each byte leaves at most one
     cook(cons.buf[i++ % INPUT] & 0xff, 0);
+  let_go();
 }
 
 // ttyctl.  Context: thread.

@@ -59,7 +59,7 @@ u32 rtc_seconds(void);    // seconds of the day in the CMOS clock
 void console_init(void);              // output works after this
 void console_start(void);             // input: interrupts and the device node
 void console_putc(int c);             // any context
-void console_intr(int (*getc)(void)); // interrupt half: eats what getc gives
+void console_intr(int (*getc)(void), void (*hold)(int)); // interrupt half: eats what getc gives
 int console_ctl(int op, int arg);     // ttyctl; -1: bad op or arg
 void console_exit(struct proc *);     // a process ends: undo its raw mode
 

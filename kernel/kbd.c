@@ -119,5 +119,5 @@ kbd_init(void)
 void
 kbd_intr(void)
 {
-  console_intr(getc);
+  console_intr(getc, 0);
 }

@@ -69,9 +69,17 @@ getc(void)
   return inb(COM1 + LSR) & LSR_RX ? inb(COM1 + DATA) : -1;
 }
 
+// The FIFO keeps 16 bytes; the sender, who sees RTS fall, the rest.
+static void
+hold(int on)
+{
+  outb(COM1 + MCR, on ? 0x09 : 0x0b);
+  outb(COM1 + IER, on ? 0 : 0x01);
+}
+
 void
 uart_intr(void)
 {
   if(present)
-    console_intr(getc);
+    console_intr(getc, hold);
 }
