@@ -198,6 +198,17 @@ with(const struct call *c, uint i, uint value)
   return try(c->nr, args);
 }
 
+// The same; a queue that is full for now is waited for.
+static int
+with_room(const struct call *c, uint i, uint value)
+{
+  int ret;
+
+  while((ret = with(c, i, value)) == -ENOBUFS)
+    sleep(1);
+  return ret;
+}
+
 // ---- addresses -------------------------------------------------------------------
 
 static int
@@ -252,9 +263,9 @@ edge_addresses(const struct call *c, uint i)
   if(c->args[i] != 'R' && c->args[i] != 'W' && c->args[i] != 'A')
     return;
   good_args(c, args);
-  int usual = with(c, i, args[i]);
+  int usual = with_room(c, i, args[i]);
   memmove(last, (void *)args[i], (uint)n);
-  int ret = with(c, i, (uint)last);
+  int ret = with_room(c, i, (uint)last);
   must((ret < 0) == (usual < 0), c->name, "the last bytes, at", (uint)last, ret);
   if(c->args[0] == 'd' || c->nr == SYS_resolve || c->nr == SYS_netinfo)
     must(usual >= 0, c->name, "nothing wrong with", args[i], usual);
