@@ -7,8 +7,10 @@ profile with 20 seeds, instead of the few with two that make test has time for.
 
 import hashlib
 import os
+import signal
 import socket
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -74,24 +76,59 @@ def ends(vm):
     vm.tool('check', '--ends', '--no-drop', 'NOT_SPECIFIED')
 
 
-@pytest.mark.parametrize('seed', SEEDS)
-@pytest.mark.parametrize('profile', list({**PROFILES, **(MORE if ALL else {})}))
-def test_every_byte_arrives(cable, profile, seed):
-    """1 MiB out of the guest, 64 KiB into it, both compared with what was sent."""
-    faults = {**PROFILES, **MORE}[profile]
-    vm = cable(seed=seed, in_=faults, out=faults, rules=SPARED, ports=(80, 5010, 5011))
+def transfer(vm):
+    """1 MiB out of the guest, 64 KiB into it, at the same time: what arrived."""
+    vm.start()
     vm.send('ttcp -t -l -q &\n')
     vm.send('ttcp -r -l -p 5011\n')
     vm.wait_event('tcp_state to=LISTEN lport=5011')
-    with socket.create_connection(('127.0.0.1', vm.port(5010))) as s:
-        assert receive(s) == MIB
-    with socket.create_connection(('127.0.0.1', vm.port(5011))) as s:
-        s.sendall(MIB[:65536])
-        s.shutdown(socket.SHUT_WR)
-        receive(s)
-    vm.expect(hashlib.sha256(MIB[:65536]).hexdigest())
-    assert vm.acts() or profile.startswith('delay')
+    with socket.create_connection(('127.0.0.1', vm.port(5010))) as out, \
+         socket.create_connection(('127.0.0.1', vm.port(5011))) as into:
+        into.sendall(MIB[:65536])
+        into.shutdown(socket.SHUT_WR)
+        got = receive(out)
+        receive(into)
+    said = vm.expect(r'received 65536 bytes.* sha256 (\w{64})').group(1)
     ends(vm)
+    return got, said
+
+
+@pytest.fixture(scope='module')
+def guests(request):
+    """{(profile, seed): (guest, what transfer() will return)}: most of a transfer is
+    waiting for timers, so four are on their way at the same time."""
+    wanted = [item.callspec.params for item in request.session.items
+              if getattr(item, 'originalname', '') == 'test_every_byte_arrives']
+    pool, all_ = ThreadPoolExecutor(4), {}
+    for case in wanted:
+        faults = {**PROFILES, **MORE}[case['profile']]
+        vm = Cable(name='cable', seed=case['seed'], in_=faults, out=faults, rules=SPARED, ports=(80, 5010, 5011))
+        all_[case['profile'], case['seed']] = vm, pool.submit(stopped, vm)
+    yield all_
+    pool.shutdown(cancel_futures=True)
+
+
+def stopped(vm):
+    """transfer(), and the guest's end."""
+    try:
+        return transfer(vm)
+    finally:
+        vm.stop()
+
+
+@pytest.mark.parametrize('seed', SEEDS)
+@pytest.mark.parametrize('profile', list({**PROFILES, **(MORE if ALL else {})}))
+def test_every_byte_arrives(request, guests, profile, seed):
+    """Both compared with what was sent."""
+    vm, transferred = guests[profile, seed]
+    request.node.guests = [vm]
+    if ALL:
+        signal.alarm(0)  # at 20 % it takes minutes, but never long without a byte
+    got, said = transferred.result()
+    assert got == MIB and said == hashlib.sha256(MIB[:65536]).hexdigest()
+    assert vm.acts() or profile.startswith('delay')
+    vm.check()
+    vm.remove()
 
 
 # ---- the rig itself -----------------------------------------------------
@@ -147,11 +184,9 @@ def test_log_is_the_difference_of_the_captures(cable):
     """What the wire says it did is what the captures on its two sides differ by, and
     the frames that it lost are those that the seed says."""
     vm = cable(seed=5, in_='drop=10%', out='drop=10%,dup=5%', ports=(80,),
-               rules=[*SPARED, 'out tcp fin nth=1 drop'], append='msl=100')
-    for _ in range(20):
-        with socket.create_connection(('127.0.0.1', vm.port(80))) as s:
-            s.sendall(b'GET /rc HTTP/1.0\r\n\r\n')
-            assert receive(s).startswith(b'HTTP/1.1 200 ')
+               rules=['in arp pass', 'out arp pass', 'out icmp nth=3,4,5 pass', 'out icmp nth=20 drop'])
+    said = vm.cmd('ping -q -c 200 -i 10 -w 20 10.0.2.2')
+    assert '200 sent' in said
     vm.wait_event('quiet=200ms')
     vm.stop()
     near, far = frames(os.path.join(vm.dir, 'wire.pcap')), frames(os.path.join(vm.dir, 'far.pcap'))
@@ -164,7 +199,7 @@ def test_log_is_the_difference_of_the_captures(cable):
         twice = Counter(int(row['hash'], 16) for row in mine if row['act'] == 'dup')
         assert lost and here == there - lost + twice
         n = sum(there.values())
-        share = [k for k, fate in enumerate(fates(5, dir_, n, drop='10%')[0]) if fate == 0]
+        share = {k for k, fate in enumerate(fates(5, dir_, n, drop='10%')[0]) if fate == 0}
         said = {row['n'] for row in mine if row['act'] == 'drop'}
         spared = {row['n'] for row in mine if row['act'] == 'pass'}
-        assert len(said - set(share)) <= (dir_ == 'out') and set(share) - said <= spared
+        assert len(said) > 5 and len(said - share) <= (dir_ == 'out') and share - said <= spared
