@@ -5,10 +5,17 @@ end, panic and never ending included, happens at will and at once.  What needs a
 ring page or a network is tested with the real kernel.
 """
 
+import fcntl
 import os
+import pty
+import re
+import select
 import signal
 import stat
 import subprocess
+import termios
+import time
+import types
 
 import pytest
 
@@ -166,11 +173,134 @@ def test_run_directory_in_use_is_refused(capture, tmp_path):
 @pytest.mark.parametrize('args, words', [
     (('-c', '9'), '1 to 8'), (('-m', '2048'), '16 to 1024'), (('-p', 'http'), '1 to 65535'),
     (('-D', '-c', '2'), '-c 1'), (('-G', 'echo "x"'), 'no "'), (('-k', '/nonexistent'), 'no such kernel'),
-    (('-f', '/dev/null'), 'one of them'), (('-Z',), 'usage')])
+    (('-f', '/dev/null'), 'one of them'), (('-Z',), '-Z: no such option'), (('-c',), '-c needs a value'),
+    (('--nosuch',), '--nosuch: no such option'), (('-G', 'echo a\necho b'), 'one line'),
+    (('-G', 'echo ' + 'x' * 1001), '1 bytes too long')])
 def test_usage(capture, tmp_path, args, words):
     done = capture(*args)
-    assert done.returncode == 2 and words in done.stderr
+    assert done.returncode == 2 and words in done.stderr and done.stderr.count('\n') == 1
     assert not (tmp_path / 'run').exists()
+
+
+def test_help(capture, tmp_path):
+    for flag in ('-h', '--help'):
+        done = capture(flag)
+        assert done.returncode == 0 and done.stdout.startswith('usage: capture') and done.stderr == ''
+
+
+def test_the_longest_guest_line(capture, tmp_path):
+    done = capture('-G', 'echo ' + 'x' * 1000, text='init: running\n')
+    assert done.returncode == 0, done.stderr
+
+
+# nettrace console, on a run directory without a QEMU: the test reads the keys.
+
+@pytest.fixture
+def console(tmp_path):
+    """nettrace console at a terminal: an object with its process, the terminal's
+    end, the FIFO's reading end, and the log to write to."""
+    con = types.SimpleNamespace(log=open(tmp_path / 'serial.log', 'wb', buffering=0))
+    os.mkfifo(tmp_path / 'con.in')
+    con.keys = os.open(tmp_path / 'con.in', os.O_RDONLY | os.O_NONBLOCK)
+    con.typed, con.slave = pty.openpty()
+    con.proc = subprocess.Popen([NETTRACE, 'console', '-q', tmp_path], stdin=con.slave, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE)
+    shows(con, b'boot\n')  # it has begun, and the terminal is raw
+    yield con
+    if con.proc.poll() is None:
+        con.proc.kill()
+    con.proc.communicate()
+    for fd in (con.keys, con.typed, con.slave):
+        os.close(fd)
+
+
+def shows(con, text):
+    """The guest says text; wait until the console shows it."""
+    con.log.write(text)
+    said = b''
+    while len(said) < len(text):
+        assert select.select([con.proc.stdout], [], [], CAP)[0], f'{text!r} is not shown'
+        said += os.read(con.proc.stdout.fileno(), len(text) - len(said))
+    assert said == text
+
+
+def types_in(con, keys):
+    """Type keys, and wait until the console has taken them from the terminal."""
+    while keys:
+        keys = keys[os.write(con.typed, keys[:1000]):]
+        until(lambda: fcntl.ioctl(con.slave, termios.FIONREAD, bytes(4)) == bytes(4), 'the keys are taken')
+
+
+def until(test, words):
+    end = time.monotonic() + CAP
+    while not test():
+        assert time.monotonic() < end, words
+        time.sleep(0.002)
+
+
+def fill(con, tmp_path):
+    """Keys until the FIFO is full; how many."""
+    end = os.open(tmp_path / 'con.in', os.O_WRONLY | os.O_NONBLOCK)
+    n = 0
+    try:
+        while True:
+            n += os.write(end, b'.' * 4096)
+    except BlockingIOError:
+        os.close(end)
+        return n
+
+
+def take(con, n):
+    """n bytes out of the FIFO."""
+    got = b''
+    while len(got) < n:
+        assert select.select([con.keys], [], [], CAP)[0], f'{len(got)} of {n} keys came'
+        got += os.read(con.keys, n - len(got))
+    return got
+
+
+def test_console_waits_for_the_log_to_grow(console):
+    """It does not look again and again: nothing wakes it until the guest says something."""
+    def woken():
+        with open(f'/proc/{console.proc.pid}/status') as f:
+            return int(re.search(r'^voluntary_ctxt_switches:\s*(\d+)', f.read(), re.M).group(1))
+
+    def idle():
+        before = woken()
+        time.sleep(0.01)
+        with open(f'/proc/{console.proc.pid}/stat') as f:
+            return f.read().rsplit(')', 1)[1].split()[0] == 'S' and woken() == before
+
+    shows(console, b'a')
+    until(idle, 'it sleeps')
+    before = woken()
+    time.sleep(0.3)  # whoever looks every 50 ms does so meanwhile
+    assert woken() == before
+    shows(console, b'b')
+
+
+def test_console_waits_for_a_full_fifo(console, tmp_path):
+    full = fill(console, tmp_path)
+    types_in(console, b'abc')
+    shows(console, b'alive')
+    take(console, full)
+    assert take(console, 3) == b'abc'
+
+
+def test_console_leaves_at_once(console, tmp_path):
+    fill(console, tmp_path)
+    types_in(console, b'x' * 20000)
+    assert console.proc.poll() is None
+    os.write(console.typed, b'\x1d')
+    assert console.proc.wait(CAP) == 0
+
+
+def test_console_interrupt_overtakes_a_paste(console, tmp_path):
+    full = fill(console, tmp_path)
+    types_in(console, b'x' * 20000)
+    types_in(console, b'\x03')
+    take(console, full)
+    assert take(console, 1) == b'\x03'
 
 
 def test_forwarded_ports_are_free_ones_and_named(capture, tmp_path):

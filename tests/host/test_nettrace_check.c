@@ -169,6 +169,100 @@ test_rows(void **state)
   gen_free(&g);
 }
 
+static void
+assert_refused(int rc, const char *words)
+{
+  assert_int_equal(rc, -EX_BADUSE);
+  if(!strstr(errtext, words))
+    fail_msg("\"%s\" does not say \"%s\"", errtext, words);
+}
+
+static void
+test_bad_selections(void **state)
+{
+  (void)state;
+  struct gen g;
+  gen_make(&g, (struct genopts){.seed = 4, .frames = 4});
+  write_run(&g, g.len);
+  assert_refused(run(cmd_ladder, (struct opts){NONE, .layer = "FOO"}), "WIRE DRIVER NETIF");
+  assert_refused(run(cmd_ladder, (struct opts){NONE, .layer = "STACK,FOO"}), "--layer FOO");
+  assert_refused(run(cmd_dump, (struct opts){NONE, .layer = ""}), "WIRE DRIVER NETIF");
+  assert_int_equal(run(cmd_ladder, (struct opts){NONE, .layer = "WIRE,STACK", .width = 80}), 0);
+  assert_refused(run(cmd_ladder, (struct opts){NONE, .packets = "3-2", .width = 80}), "empty range");
+  assert_refused(run(cmd_ladder, (struct opts){NONE, .packets = "0", .width = 80}), "empty range");
+  assert_refused(run(cmd_ladder, (struct opts){NONE, .packets = "700-800", .width = 80}), "none of the selection's");
+  gen_free(&g);
+}
+
+// Not one byte beyond ASCII.
+static void
+test_ascii(void **state)
+{
+  (void)state;
+  struct gen g;
+  struct session s;
+  char *argv[] = {(char *)"+1", dir}, out[128], *text = 0;
+  size_t len = 0;
+  int c;
+  gen_make(&g, (struct genopts){.seed = 4, .frames = 4});
+  write_run(&g, g.len);
+  snprintf(out, sizeof out, "%s", in_dir("out"));
+  assert_int_equal(cmd_why(&(struct opts){NONE, .ascii = true, .quiet = true, .out = out, .argc = 2, .argv = argv}), 0);
+  assert_true(said("time us") && said("sum of the gaps"));
+  FILE *f = fopen(out, "r");
+  while((c = getc(f)) != EOF)
+    assert_true(c < 0x80);
+  fclose(f);
+  assert_int_equal(session_open(&s, 1, argv + 1), 0);
+  ascii_only = true;
+  f = open_memstream(&text, &len);
+  session_summary(&s, f);
+  fclose(f);
+  assert_non_null(strstr(text, "+-"));
+  for(size_t i = 0; i < len; i++)
+    assert_true((u8)text[i] < 0x80);
+  ascii_only = false;
+  free(text);
+  gen_free(&g);
+}
+
+// Of two connections, the one that the ring still knows.
+static void
+test_ladder_picks_what_was_traced(void **state)
+{
+  (void)state;
+  struct gen g;
+  gen_make(&g, (struct genopts){.seed = 4, .frames = 4});
+  u32 n = 0;
+  while(n < g.nframe && (g.frame[n].data[12] != 8 || g.frame[n].data[13] || !(g.frame[n].data[47] & TH_SYN)))
+    n++;
+  assert_true(n < g.nframe);
+  memmove(g.frame + 1, g.frame, g.nframe++ * sizeof *g.frame);
+  g.frame[0] = g.frame[n + 1];
+  g.frame[0].w = g.frame[1].w - 1000000;
+  g.frame[0].data[34] = 0x3a; // the peer's port: 14848 and up
+  g.frame[0].data[17] += 10;  // and its SYN brings data
+  g.frame[0].len += 10;
+  write_run(&g, g.len);
+  assert_int_equal(run(cmd_ladder, (struct opts){NONE, .width = 120, .ascii = true}), 0);
+  assert_true(said("* LISTEN > SYN-RECEIVED"));
+  gen_free(&g);
+}
+
+// A run that is over will not become what is waited for.
+static void
+test_wait_for_a_run_that_is_over(void **state)
+{
+  (void)state;
+  const char *path = in_dir("status");
+  fclose(fopen(path, "w"));
+  int rc = run(cmd_wait, (struct opts){NONE, .conds = {"ip"}, .ncond = 1, .timeout = 3600});
+  unlink(in_dir("status"));
+  assert_int_equal(rc, -EX_FOUND);
+  assert_non_null(strstr(errtext, "the run has ended"));
+  assert_non_null(strstr(errtext, "not seen: ip"));
+}
+
 // Saving what was loaded gives the same bytes.
 static void
 test_save(void **state)
@@ -215,6 +309,10 @@ main(void)
     cmocka_unit_test(test_check_lost_and_drop),
     cmocka_unit_test(test_check_sandwich),
     cmocka_unit_test(test_rows),
+    cmocka_unit_test(test_bad_selections),
+    cmocka_unit_test(test_ascii),
+    cmocka_unit_test(test_ladder_picks_what_was_traced),
+    cmocka_unit_test(test_wait_for_a_run_that_is_over),
     cmocka_unit_test(test_save),
     cmocka_unit_test(test_damage),
   };

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <termios.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 #include "tool.h"
 
+#define CTRL_C     0x03
 #define CTRL_CLOSE 0x1d // Ctrl-]
 
 static struct termios saved;
@@ -87,44 +89,119 @@ copy_log(int log)
   return true;
 }
 
-// Send input to the guest.  Returns 0 to leave, 1 to go on, 2 at the end of input.
-static int
-send_input(int keys)
+// Keys that the guest has not taken yet.
+static struct {
+  char buf[1 << 20];
+  size_t at, end; // those from at up to end
+  bool full;      // the FIFO: wait until it takes one
+  i64 due;        // no key before this, ms
+} queue;
+
+static i64
+now_ms(void)
 {
-  char buf[256];
-  ssize_t n = read(0, buf, sizeof buf);
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (i64)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+// How many more fit.
+static size_t
+room(void)
+{
+  if(queue.at > 0) {
+    memmove(queue.buf, queue.buf + queue.at, queue.end - queue.at);
+    queue.end -= queue.at;
+    queue.at = 0;
+  }
+  return sizeof queue.buf - queue.end;
+}
+
+// Take what was typed.  On a terminal Ctrl-] leaves whatever waits before it, ^C
+// throws that away as a terminal does, and what finds no room rings the bell.
+// Returns 0 to leave, 1 to go on, 2 at the end of input.
+static int
+take_input(void)
+{
+  char buf[4096];
+  size_t most = room();
+  ssize_t n = read(0, buf, raw || most > sizeof buf ? sizeof buf : most);
+  if(n < 0 && (errno == EINTR || errno == EAGAIN))
+    return 1;
   if(n <= 0)
     return 2;
-  char *stop = raw ? memchr(buf, CTRL_CLOSE, (size_t)n) : 0;
-  size_t len = stop ? (size_t)(stop - buf) : (size_t)n;
-  for(size_t i = 0; i < len; i++) { // one at a time: the UART's queue is short
-    if(write(keys, buf + i, 1) != 1)
+  for(ssize_t i = 0; i < n; i++) {
+    if(raw && buf[i] == CTRL_CLOSE)
       return 0;
-    if(len > 1)
-      nanosleep(&(struct timespec){.tv_nsec = 2000000}, 0);
+    if(raw && buf[i] == CTRL_C)
+      queue.at = queue.end = 0;
+    if(queue.end < sizeof queue.buf)
+      queue.buf[queue.end++] = buf[i];
+    else if(write(1, "\a", 1) != 1)
+      return 0;
   }
-  return stop ? 0 : 1;
+  return 1;
+}
+
+// Send one key, and the next one two milliseconds later: what a program of the
+// guest has not read yet has little room there.  false: nobody reads any more.
+static bool
+send_key(int keys)
+{
+  queue.full = false;
+  if(queue.at == queue.end || now_ms() < queue.due)
+    return true;
+  if(write(keys, queue.buf + queue.at, 1) == 1) {
+    queue.at++;
+    queue.due = now_ms() + 2;
+    return true;
+  }
+  queue.full = errno == EAGAIN;
+  return queue.full || errno == EINTR;
 }
 
 // Until the user leaves or QEMU ends (the FIFO then has no reader: POLLERR).
+// watch: becomes readable when the log grows; -1: look every 20 ms.
 static void
-talk(int keys, int log)
+talk(int keys, int log, int watch)
 {
-  struct pollfd p[2] = {{.fd = keys}, {.fd = 0, .events = POLLIN}};
-  while(copy_log(log)) {
-    if(poll(p, 2, 50) < 0 && errno != EINTR)
+  enum {
+    KEYS,
+    INPUT,
+    LOG
+  };
+  struct pollfd p[] = {{.fd = keys}, {.fd = 0, .events = POLLIN}, {.fd = watch, .events = POLLIN}};
+  bool over = false;
+  char told[4096];
+  while(copy_log(log) && send_key(keys)) {
+    bool wants = queue.at < queue.end && !queue.full;
+    p[KEYS].events = queue.full ? POLLOUT : 0;
+    p[INPUT].fd = over || (!raw && room() == 0) ? -1 : 0;
+    if(poll(p, 3, wants ? 2 : watch < 0 ? 20
+                                        : -1) < 0 &&
+       errno != EINTR)
       break;
-    if(p[0].revents & POLLERR)
+    if(p[KEYS].revents & POLLERR)
       break;
-    if(p[1].revents) {
-      int more = send_input(keys);
-      if(more == 0)
-        break;
-      if(more == 2)
-        p[1].fd = -1; // the guest may still have something to say
-    }
+    if(p[LOG].revents && read(watch, told, sizeof told) < 0 && errno != EINTR)
+      break;
+    int more = p[INPUT].revents ? take_input() : 1;
+    if(more == 0)
+      break;
+    over |= more == 2; // the guest may still have something to say
   }
   copy_log(log);
+}
+
+// A descriptor that tells when the file grows, -1 where there is none.
+static int
+watch_file(const char *path)
+{
+  int fd = inotify_init1(IN_CLOEXEC);
+  if(fd < 0 || inotify_add_watch(fd, path, IN_MODIFY) >= 0)
+    return fd;
+  close(fd);
+  return -1;
 }
 
 int
@@ -140,10 +217,11 @@ cmd_console(struct opts *o)
   FILE *f = fopen(path, "rbe");
   if(f == 0)
     return seterr(EX_BADIN, "%s: %s", path, strerror(errno));
+  int watch = watch_file(path); // before the first look: what comes in between is told
   go_raw();
   if(raw && !o->quiet)
     fputs("nettrace: Ctrl-] leaves the console, the guest goes on\r\n", stderr);
-  talk(keys, fileno(f));
+  talk(keys, fileno(f), watch);
   restore();
   if(isatty(1))
     fputs("\n", stdout);

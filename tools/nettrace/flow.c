@@ -40,6 +40,7 @@ item_flow(const struct session *s, const struct item *it, struct flow *f)
 struct tally {
   struct flow flow;
   u32 bytes;
+  u32 traced; // 1: events name it, 2: its SYN is among them, so that it is whole from there
 };
 
 static struct tally *
@@ -66,12 +67,29 @@ list_flows(const struct session *s, u32 *n)
       continue;
     if(k == 0) {
       t = xgrow(t, *n, &cap, sizeof *t);
-      t[(*n)++] = (struct tally){f, 0};
+      t[(*n)++] = (struct tally){.flow = f};
       k = *n;
     }
     t[k - 1].bytes += len;
   }
   return t;
+}
+
+// How much of each connection the events tell: where the ring was overrun, nothing
+// of the first ones.
+static void
+grade_flows(const struct session *s, struct tally *t, u32 n)
+{
+  for(u32 i = 0; i < s->b->nrec; i++) {
+    struct flow f;
+    if(!rec_flow(s->b, &s->b->rec[i], &f))
+      continue;
+    bool seg = rec_is(s, i, "tcp_seg_in") || rec_is(s, i, "tcp_seg_out");
+    u32 grade = seg && ((u32)rec_get(s->b, &s->b->rec[i], "flags") & TH_SYN) ? 2 : 1;
+    for(u32 k = 0; k < n; k++)
+      if(t[k].traced < grade && flow_same(&t[k].flow, &f))
+        t[k].traced = grade;
+  }
 }
 
 static void
@@ -231,8 +249,9 @@ mark_rows(struct session *s, struct selection *sel)
     free(sets[i]->v);
 }
 
-// Narrow the selection to --flow, or with pick to the first connection that
-// carried data, else the first one.  Without a connection all rows stay.
+// Narrow the selection to --flow, or with pick to one connection: of those the events
+// tell most of, the first that carried data, else the first.  Without a connection all
+// rows stay.
 int
 flow_select(struct session *s, const struct opts *o, bool pick, struct selection *sel)
 {
@@ -253,12 +272,18 @@ flow_select(struct session *s, const struct opts *o, bool pick, struct selection
       return seterr(EX_BADUSE, "--flow %s: no such connection in this run", o->flow);
     }
   } else if(pick) {
+    u32 best = 0;
     t = list_flows(s, &sel->nflow);
-    for(u32 i = sel->nflow; i-- > 0;)
-      if(t[i].bytes || !sel->have_flow) {
-        sel->flow = t[i].flow;
-        sel->have_flow = true;
-      }
+    if(s->have_trace)
+      grade_flows(s, t, sel->nflow);
+    for(u32 i = 0; i < sel->nflow; i++) {
+      u32 grade = 1 + 2 * t[i].traced + (t[i].bytes > 0);
+      if(grade <= best)
+        continue;
+      best = grade;
+      sel->flow = t[i].flow;
+      sel->have_flow = true;
+    }
   }
   free(t);
   if(sel->have_flow)

@@ -37,17 +37,24 @@ struct picture {
 static const char *const fallback[][2] = {
   {"│", "|"}, {"┃", "|"}, {"┊", ":"}, {"●", "*"}, {"◀", "<"}, {"▶", ">"}, {"─", "-"}, {"├", "|"}, {"┤", "|"}, {"✗", "x"}, {"→", ">"}, {"…", "~"}, {"µ", "u"}, {"±", "~"}, {"Δ", "d"}, {"▌", "|"}};
 
+// One character in ASCII.
+const char *
+ascii_char(const char *s)
+{
+  for(u32 i = 0; i < sizeof fallback / sizeof fallback[0]; i++)
+    if(strcmp(s, fallback[i][0]) == 0)
+      return fallback[i][1];
+  return *s & 0x80 ? "?" : s;
+}
+
 static const char *
 glyph(const struct picture *p, const char *s)
 {
-  for(u32 i = 0; p->ascii && i < sizeof fallback / sizeof fallback[0]; i++)
-    if(strcmp(s, fallback[i][0]) == 0)
-      return fallback[i][1];
-  return s;
+  return p->ascii ? ascii_char(s) : s;
 }
 
 // Bytes of the UTF-8 character at s.
-static int
+int
 charlen(const char *s)
 {
   u8 c = (u8)*s;

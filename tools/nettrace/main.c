@@ -22,8 +22,8 @@ static const struct command {
 } commands[] = {
   {"ladder", cmd_ladder, "[RUN | TRACE [CAPTURE]]", "draw frames and kernel events as a ladder",
    "Time runs down, one lane per stage from the peer to the process.  Without a\n"
-   "selection it shows one TCP connection: the first with a handshake, and the ARP\n"
-   "and the process around it.\n" SELECTION
+   "selection it shows one TCP connection: of those the events tell most of, the first\n"
+   "that carried data, with the ARP and the process around it.\n" SELECTION
    "  --all            every row\n"
    "  --width N        columns (default: the terminal's, else 120)\n"
    "  --ascii          no box characters; --color=auto|always|never\n"
@@ -44,7 +44,9 @@ static const struct command {
                                                                       "Example: nettrace dump --only tcp_state --json\n"},
   {"why", cmd_why, "N [RUN | TRACE [CAPTURE]]", "the journey of packet N and where its time went",
    "Every event of the packet with the gap before it; the gaps add up to the total.\n"
-   "N as printed (#9 or 9), or +K for the K-th packet of the first connection.\n"},
+   "N as printed (#9 or 9), or +K for the K-th packet of the connection\n"
+   "that ladder shows.\n"
+   "  --ascii          no character beyond ASCII\n"},
   {"check", cmd_check, "[RUN | TRACE [CAPTURE]]", "assert; exit 1 with a line per finding",
    "  --handshake        SYN, SYN,ACK, ACK in order in the capture and in the events\n"
    "  --ends             each packet has exactly one pkt_end\n"
@@ -61,7 +63,7 @@ static const struct command {
    "                   frame for MS milliseconds) or EVENT [FIELD=VALUE]..; may be repeated,\n"
    "                   or several in one, with blanks or commas between\n"
    "  --timeout S      give up after S seconds (default 30): exit 1\n"
-   "  --pid P          QEMU's process: its end ends the wait at once\n"
+   "  --pid P          QEMU's process: its end ends the wait at once, as the run's does\n"
    "Example: nettrace wait run/latest --for 'ip tcp_state to=LISTEN' --timeout 10\n"},
   {"console", cmd_console, "[RUN]", "the guest's console",
    "What was said before is shown first; Ctrl-] leaves, the guest goes on.\n"
@@ -230,6 +232,7 @@ main(int argc, char **argv)
     help(c);
     return 0;
   }
+  ascii_only = o.ascii;
   if(rc == 0)
     rc = c->run(&o);
   if(rc < 0)

@@ -295,6 +295,8 @@ session_close(struct session *s)
   free(s->item);
 }
 
+bool ascii_only; // --ascii: also of what is said on stderr
+
 // The line that ends every command's stderr.
 void
 session_summary(const struct session *s, FILE *to)
@@ -314,7 +316,7 @@ session_summary(const struct session *s, FILE *to)
     fputs("no capture", to);
   fprintf(to, "; clock %s", how[s->al.method]);
   if(s->al.method >= CLK_FRAMES)
-    fprintf(to, " ±%s µs", band_str(s->band));
+    fprintf(to, ascii_only ? " +-%s us" : " ±%s µs", band_str(s->band));
   if(s->al.nrun > 1)
     fprintf(to, " in %u runs", s->al.nrun);
   fprintf(to, "; %llu events lost\n", s->b->lost + s->b->discarded);

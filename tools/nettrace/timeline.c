@@ -172,6 +172,24 @@ rec_wanted(const struct session *s, u32 rec, const struct opts *o)
   return o->layer == 0 || (e && listed(o->layer, e->stagename));
 }
 
+// The words of --layer: stages there are in general, or in this trace's events.
+static int
+check_layers(const struct session *s, const char *list)
+{
+  for(const char *p = list; *p; p += strcspn(p, ","), p += *p != 0) {
+    char pat[64];
+    snprintf(pat, sizeof pat, "%.*s", (int)strcspn(p, ","), p);
+    bool known = false;
+    for(u32 i = ST_WIRE; i < ST_OTHER; i++)
+      known |= listed(pat, stage_name[i]);
+    for(u32 i = 0; s->have_trace && i < MAXEVENTS; i++)
+      known |= s->b->meta.ev[i] && listed(pat, s->b->meta.ev[i]->stagename);
+    if(!known)
+      return seterr(EX_BADUSE, "--layer %s: want WIRE DRIVER NETIF STACK SOCKET SYSCALL CPU META or MEM", pat);
+  }
+  return *list ? 0 : seterr(EX_BADUSE, "--layer: want WIRE DRIVER NETIF STACK SOCKET SYSCALL CPU META or MEM");
+}
+
 // Apply --only and --layer.  A frame stays while the record it belongs to does.
 static int
 select_kind(struct session *s, const struct opts *o, struct selection *sel)
@@ -185,6 +203,8 @@ select_kind(struct session *s, const struct opts *o, struct selection *sel)
     if(!known)
       return seterr(EX_BADUSE, "--only %s: no such event in this trace", pat);
   }
+  if(o->layer && check_layers(s, o->layer) < 0)
+    return -EX_BADUSE;
   for(u32 i = 0; i < s->nitem; i++) {
     const struct item *it = &s->item[i];
     u32 rec = it->frame ? s->cap.f[it->idx].rec : it->idx;
@@ -209,6 +229,8 @@ select_packets(struct session *s, const struct opts *o, struct selection *sel)
     b = a;
   else if(n != 2)
     return seterr(EX_BADUSE, "--packets %s: needs a-b, a, #N or +K", o->packets);
+  if(a == 0 || a > b)
+    return seterr(EX_BADUSE, "--packets %s: an empty range: packets count from 1, the lower number first", o->packets);
   struct idset seen = {0}, keep = {0};
   u32 k = 0, first = NOREC, last = 0;
   for(u32 i = 0; i < s->nitem; i++) {
@@ -228,9 +250,10 @@ select_packets(struct session *s, const struct opts *o, struct selection *sel)
     u32 pkt = item_pkt(s, &s->item[i]);
     sel->show[i] &= pkt ? idset_has(&keep, pkt) : first != NOREC && i >= first && i <= last;
   }
+  bool none = keep.n == 0;
   free(seen.v);
   free(keep.v);
-  return 0;
+  return none ? seterr(EX_BADUSE, "--packets %s: none of the selection's %u packets", o->packets, k) : 0;
 }
 
 // Decide which items to show.  pick_flow: without --flow take the first whole

@@ -395,6 +395,7 @@ bool rec_is(const struct session *s, u32 rec, const char *event);
 u64 rec_key(const struct session *s, const struct rec *r);
 u32 rec_kick(const struct session *s, u32 rec);
 const char *fate_text(enum unmatched u);
+extern bool ascii_only;
 void session_summary(const struct session *s, FILE *to);
 
 // timeline.c: rows in causal order, and which of them to show
@@ -461,6 +462,8 @@ void label_frame(char *to, size_t max, const struct frame *f, struct labels *t);
 void label_payload(char *to, size_t max, const struct frame *f);
 void label_rec(char *to, size_t max, const struct session *s, const struct rec *r, struct labels *t);
 enum lane rec_lane(const struct session *s, const struct rec *r);
+int charlen(const char *s);
+const char *ascii_char(const char *s);
 void state_str(char *to, size_t max, const char *name);
 
 // The commands

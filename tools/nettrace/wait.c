@@ -2,7 +2,7 @@
 //
 // Conditions, all of which must hold: meta, ip, quiet=MS, or an event with
 // fields, seen at any time since boot.  Looks every 5 ms; the guest is not
-// disturbed.  Ends at once when QEMU (--pid) has died.
+// disturbed.  Ends at once when QEMU (--pid) has died, or the run is over.
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -255,11 +255,13 @@ missing(const struct waiter *w)
   return text;
 }
 
+// over: this file is there once capture has ended the run, 0 for a RAM file alone.
 static int
-wait_loop(struct waiter *w, const struct opts *o, const char *path)
+wait_loop(struct waiter *w, const struct opts *o, const char *path, const char *over)
 {
   i64 end = now_ms() + o->timeout * 1000;
   for(;;) {
+    bool ended = over && access(over, F_OK) == 0; // asked first: the look after it sees all
     int rc = look(w, path);
     if(rc < 0)
       return rc;
@@ -273,6 +275,8 @@ wait_loop(struct waiter *w, const struct opts *o, const char *path)
       return seterr(EX_FOUND, "QEMU (pid %lld) has ended; not seen:%s", o->pid, missing(w));
     if(w->found && (((const volatile struct nt_header *)(const void *)(w->ram.p + w->ram.pa))->flags & NT_PANICKED))
       return seterr(EX_FOUND, "the guest panicked; not seen:%s", missing(w));
+    if(ended)
+      return seterr(EX_FOUND, "the run has ended%s; not seen:%s", w->found ? "" : ", its RAM is gone", missing(w));
     if(now_ms() >= end)
       return seterr(EX_FOUND, "timed out after %lld s; not seen:%s", o->timeout, missing(w));
     nanosleep(&(struct timespec){.tv_nsec = 5000000}, 0);
@@ -291,10 +295,13 @@ cmd_wait(struct opts *o)
   const char *run = getenv("NETTRACE_RUN");
   const char *what = o->argc ? o->argv[0] : run && *run ? run
                                                         : "run/latest";
-  char *path = file_kind(what) == F_DIR ? xasprintf("%s/ram", what) : xstrdup(what);
-  rc = wait_loop(&w, o, path);
+  bool run_dir = file_kind(what) == F_DIR;
+  char *path = run_dir ? xasprintf("%s/ram", what) : xstrdup(what);
+  char *over = run_dir ? xasprintf("%s/status", what) : 0;
+  rc = wait_loop(&w, o, path, over);
   if(w.found)
     ram_close(&w.ram);
   free(path);
+  free(over);
   return rc;
 }

@@ -44,6 +44,17 @@ print_rows(const struct session *s, const u32 *v, u32 n, FILE *f)
   fprintf(f, "%10s %9s  sum of the gaps\n", us_str(s->item[v[n - 1]].w - s->item[v[0]].w), us_str(sum));
 }
 
+// Copy text to f, each character as --ascii shows it.
+static void
+put_ascii(FILE *f, const char *text)
+{
+  for(int n; *text; text += n) {
+    char c[5] = "";
+    memcpy(c, text, (size_t)(n = charlen(text)));
+    fputs(ascii_char(c), f);
+  }
+}
+
 // Packets it comes from, and packets that come from it.
 static void
 print_links(const struct session *s, u32 pkt, FILE *f)
@@ -126,12 +137,22 @@ cmd_why(struct opts *o)
     return seterr(EX_FOUND, "no packet #%u in this run", pkt);
   if((rc = out_open(&out, o->out)) < 0)
     return rc;
-  fprintf(out.f, "packet #%u\n   time µs      Δ µs\n", pkt);
-  print_rows(&s, v, n, out.f);
-  print_links(&s, pkt, out.f);
+  char *text = 0;
+  size_t len;
+  FILE *f = o->ascii ? open_memstream(&text, &len) : out.f;
+  if(f == 0)
+    abort(); // no memory
+  fprintf(f, "packet #%u\n   time µs      Δ µs\n", pkt);
+  print_rows(&s, v, n, f);
+  print_links(&s, pkt, f);
   for(u32 i = 0; i < n; i++)
     if(s.item[v[i]].frame)
-      print_bytes(&s.cap.f[s.item[v[i]].idx], out.f);
+      print_bytes(&s.cap.f[s.item[v[i]].idx], f);
+  if(o->ascii) {
+    fclose(f);
+    put_ascii(out.f, text);
+    free(text);
+  }
   rc = out_close(&out, true);
   if(!o->quiet)
     session_summary(&s, stderr);
