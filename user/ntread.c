@@ -1,6 +1,6 @@
 // Reading /dev/nettrace: header, metadata, records, and records as text.
 //
-// Called by nettop with one struct ntread per open stream; nothing here keeps
+// Called by nettop and nettrace with one struct ntread per open stream; nothing here keeps
 // state of its own.  What the stream says is checked before it is used: offsets
 // against the payload, lengths against the buffer.
 #include "types.h"
@@ -155,6 +155,7 @@ parse_field(struct ntread *r, struct nt_event *e, char *line)
   f->type = word(&line);
   f->name = word(&line);
   f->unit = word(&line);
+  f->doc = line;
   f->off = e->nfield ? last->off + last->size : 0;
   int size = type_size(f->type);
   if(size < 0 || f->off + size > NT_PAYLOAD || (e->nfield && last->size == 0))
@@ -175,6 +176,7 @@ parse_event(struct ntread *r, char *line)
   struct nt_event *e = &r->event[id];
   e->name = word(&line);
   e->stage = word(&line);
+  e->doc = line;
   e->field = &r->field[r->nfield];
   e->nfield = 0;
   return e;
@@ -188,6 +190,7 @@ parse_name(struct ntread *r, char *line, int bit)
   n->set = word(&line);
   n->value = number(word(&line));
   n->name = word(&line);
+  n->doc = line;
   n->bit = bit;
 }
 
@@ -358,15 +361,42 @@ nt_value(const struct nt_field *f, const struct nt_slot *s)
   return v;
 }
 
-// Append a name16, text or bytes field up to its first NUL.
-void
-nt_text(struct nt_line *o, const struct nt_field *f, const struct nt_slot *s)
+// The value of the field of that name, 0 if the record's event has none.
+u64
+nt_get(const struct ntread *r, const struct nt_slot *s, const char *field)
 {
-  u8 p[NT_MAXTEXT]; // the payload without the gaps between its slots
+  const struct nt_field *f = s->id < NT_MAXEV ? nt_field(r, s->id, field) : 0;
+  return f && f->size ? nt_value(f, s) : 0;
+}
+
+// A stamp, or a difference of two, in microseconds; 0 while the clock's rate is unknown.
+u64
+nt_us(const struct ntread *r, u64 tsc)
+{
+  u64 us = tsc * 1000; // wraps after 71 days at 3 GHz
+  if(r->h.tsc_khz == 0)
+    return 0;
+  div64(&us, r->h.tsc_khz);
+  return us;
+}
+
+// The payload without the gaps between its slots, into p.  Returns where field f
+// ends in it.
+static int
+gather(u8 p[NT_MAXTEXT], const struct nt_field *f, const struct nt_slot *s)
+{
   memmove(p, s->p, NT_PAYLOAD);
   for(int k = 1; k < s->nsl; k++)
     memmove(p + nt_capacity(k), &s[k].pkt, NT_CONTLOAD);
-  int end = f->size ? f->off + f->size : (int)nt_capacity(s->nsl);
+  return f->size ? f->off + f->size : (int)nt_capacity(s->nsl);
+}
+
+// Append a name16 or text field up to its first NUL.
+void
+nt_text(struct nt_line *o, const struct nt_field *f, const struct nt_slot *s)
+{
+  u8 p[NT_MAXTEXT];
+  int end = gather(p, f, s);
   for(int i = f->off; i < end && p[i]; i++)
     put(o, ' ' <= p[i] && p[i] <= '~' ? p[i] : '.');
 }
@@ -379,6 +409,16 @@ nt_number(const struct ntread *r, const char *set, const char *name)
     if(strcmp(n->name, name) == 0 && strcmp(n->set, set) == 0)
       return n->value;
   return -1;
+}
+
+// What a set says about a value, 0 if nothing.  Not for sets of bits.
+const struct nt_name *
+nt_value_name(const struct ntread *r, const char *set, u32 value)
+{
+  for(const struct nt_name *n = r->name; n < r->name + r->nname; n++)
+    if(n->value == value && strcmp(n->set, set) == 0)
+      return n;
+  return 0;
 }
 
 // Append the name of a value, the names of its bits (SYN,ACK), or the number.
@@ -403,29 +443,67 @@ nt_named(struct nt_line *o, const struct ntread *r, const char *set, u32 value)
     nt_printf(o, some ? ",0x%x" : "%u", value);
 }
 
+// Units whose values are numbers to read; any other, also one not known here, is in hex.
+static int
+is_decimal(const char *unit)
+{
+  static const char *const units[] = {"num", "byte", "port", "us", "ms", "tsc", "pid", "id"};
+  for(u32 i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+    if(strcmp(unit, units[i]) == 0)
+      return 1;
+  return 0;
+}
+
+static void
+put_hex(struct nt_line *o, u64 v)
+{
+  nt_printf(o, "0x");
+  put_num(o, v, 16, 0, ' ');
+}
+
+// Append bytes in hex, two digits each; a colon between those of an address.
+static void
+put_bytes(struct nt_line *o, const u8 *p, int n, int mac)
+{
+  for(int i = 0; i < n; i++)
+    nt_printf(o, i && mac ? ":%02x" : "%02x", p[i]);
+}
+
+// Append a field's value as its unit and type ask for: text, an address, names, a number.
+void
+nt_put(struct nt_line *o, const struct ntread *r, const struct nt_field *f, const struct nt_slot *s)
+{
+  u8 p[NT_MAXTEXT];
+  if(strcmp(f->type, "bytes") == 0) {
+    int end = gather(p, f, s);
+    put_bytes(o, p + f->off, end - f->off, 0);
+    return;
+  }
+  if(f->type[0] == 'n' || f->size == 0) {
+    nt_text(o, f, s);
+    return;
+  }
+  u64 v = nt_value(f, s);
+  if(f->type[0] == 'm')
+    put_bytes(o, s->p + f->off, f->size, 1);
+  else if(strcmp(f->unit, "ipv4") == 0)
+    nt_printf(o, "%I", (u32)v);
+  else if('A' <= f->unit[0] && f->unit[0] <= 'Z')
+    nt_named(o, r, f->unit, v);
+  else if(f->type[0] == 's' && (long long)v < 0)
+    nt_printf(o, "-%U", -v);
+  else if(is_decimal(f->unit))
+    nt_printf(o, "%U", v);
+  else
+    put_hex(o, v);
+}
+
 // Append " name=value".
 static void
 print_field(struct nt_line *o, const struct ntread *r, const struct nt_field *f, const struct nt_slot *s)
 {
   nt_printf(o, " %s=", f->name);
-  if(f->type[0] == 'n' || f->size == 0) {
-    nt_text(o, f, s);
-    return;
-  }
-  const u8 *p = s->p + f->off;
-  u64 v = nt_value(f, s);
-  if(f->type[0] == 'm')
-    nt_printf(o, "%02x:%02x:%02x:%02x:%02x:%02x", p[0], p[1], p[2], p[3], p[4], p[5]);
-  else if(strcmp(f->unit, "ipv4") == 0)
-    nt_printf(o, "%I", (u32)v);
-  else if('A' <= f->unit[0] && f->unit[0] <= 'Z')
-    nt_named(o, r, f->unit, v);
-  else if(strcmp(f->unit, "hex") == 0 || strcmp(f->unit, "addr") == 0)
-    nt_printf(o, "0x%x", (u32)v);
-  else if(f->type[0] == 's' && (long long)v < 0)
-    nt_printf(o, "-%U", -v);
-  else
-    nt_printf(o, "%U", v);
+  nt_put(o, r, f, s);
 }
 
 // Append a connection's two ends, four fields in all events, as " :80<10.0.2.2:51836".

@@ -4,8 +4,17 @@
 // their values; records follow.  Nothing here knows an event by number or by
 // layout: a program asks for names, so a new event needs no change here.
 //
-//   nt_open, then again and again nt_next; per record nt_value and nt_text, or
-//   nt_print for a line that people read.  Used by nettop.
+//   nt_open     the stream, its header and metadata: r->event[id], r->name[]
+//   nt_next     the next record: its head by name (s->ts, s->pkt), its fields by
+//   nt_event    the number of an event, asked for once
+//   nt_field    a field of it, asked for once
+//   nt_value    the number in it, nt_text its text, nt_put what a person reads:
+//               an address, a name of its set, a number
+//   nt_get      a field's value by its name alone, for what happens seldom
+//   nt_print    the whole record as a line
+//   nt_printf   anything, into a line that is never too long
+//
+// Used by nettop and by the guest's nettrace.
 #ifndef NTREAD_H
 #define NTREAD_H
 
@@ -19,6 +28,7 @@ struct nt_field {
   const char *name;
   const char *type; // u8 u16 u32 u64 s16 s32 mac6 name16 text bytes
   const char *unit; // in capitals: the set that names its values
+  const char *doc;  // what it means
   u16 off;          // into the payload
   u16 size;         // 0 for text and bytes: up to the record's end
 };
@@ -27,6 +37,7 @@ struct nt_field {
 struct nt_event {
   const char *name;
   const char *stage;
+  const char *doc; // what happened
   struct nt_field *field;
   int nfield;
 };
@@ -35,6 +46,7 @@ struct nt_event {
 struct nt_name {
   const char *set;
   const char *name;
+  const char *doc; // one sentence
   u32 value;
   int bit; // value is one flag of several
 };
@@ -67,8 +79,12 @@ const struct nt_slot *nt_next(struct ntread *);
 int nt_event(const struct ntread *, const char *name);
 const struct nt_field *nt_field(const struct ntread *, int id, const char *name);
 u64 nt_value(const struct nt_field *, const struct nt_slot *);
+u64 nt_get(const struct ntread *, const struct nt_slot *, const char *field);
+u64 nt_us(const struct ntread *, u64 tsc);
 void nt_text(struct nt_line *, const struct nt_field *, const struct nt_slot *);
+void nt_put(struct nt_line *, const struct ntread *, const struct nt_field *, const struct nt_slot *);
 int nt_number(const struct ntread *, const char *set, const char *name);
+const struct nt_name *nt_value_name(const struct ntread *, const char *set, u32 value);
 void nt_named(struct nt_line *, const struct ntread *, const char *set, u32 value);
 void nt_print(struct nt_line *, const struct ntread *, const struct nt_slot *);
 void nt_printf(struct nt_line *, const char *fmt, ...);
