@@ -1,0 +1,196 @@
+"""The flight recorder: after a panic, a triple fault or a kill -9 of QEMU the last events are
+still there, up to the very last, in the file that was the guest's memory.
+
+Each test ends a guest by force after a request whose last packets and whose mark are known.
+What the host tool then reads of the memory's file is compared with our own reader's
+(tests/lib/evidence.py), and with the frames that QEMU captured.  gdb reads the ring of a
+guest that has panicked and stands still; after QEMU's end there is nothing for gdb to talk to.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+from urllib.request import urlopen
+
+import pytest
+
+from evidence import Ring, Trace, frames
+from vm import CAP, NETTRACE, VM
+
+KERNBASE = 0x80000000
+
+
+@pytest.fixture
+def flight(request):
+    """A function that boots a guest with some life behind it, and the last words.  (Not
+    boot of conftest.py: that one insists on a console without a word of trouble.)"""
+    guests = request.node.guests = []
+
+    def take_off(append=''):
+        vm = VM(cpus=2, mb=64, append='trace=all ' + append, extra=('-K',), name=request.node.name)
+        guests.append(vm)
+        vm.start()
+        for _ in range(3):
+            with urlopen(f'http://127.0.0.1:{vm.port(80)}/index.html', timeout=CAP) as answer:
+                assert answer.status == 200
+        vm.cmd('ping -c 1 10.0.2.2')
+        vm.cmd('echo mark last words before the end > /dev/nettrace')
+        return vm
+    yield take_off
+    for vm in guests:
+        vm.stop()
+        if request.node.report_call.passed:
+            vm.remove()
+
+
+def ram(vm):
+    return os.path.join(vm.dir, 'ram')
+
+
+def symbols(vm):
+    """name -> (physical address, size) of the kernel's symbols."""
+    text = subprocess.run(['nm', '-S', os.path.join(vm.dir, 'kernel.elf')], stdout=subprocess.PIPE, check=True).stdout
+    rows = re.findall(r'^(\w+) (\w+) \w (\w+)$', text.decode(), re.M)
+    return {name: (int(at, 16) - KERNBASE, int(size, 16)) for at, size, name in rows}
+
+
+def poke(vm, at, data):
+    """Write into the guest's memory, from outside."""
+    with open(ram(vm), 'r+b') as f:
+        f.seek(at)
+        f.write(data)
+
+
+def call_number(vm, name):
+    """A system call's number, as the trace names it."""
+    return next(value for value, word in Ring(ram(vm)).sets['SYS'].items() if word == name)
+
+
+def ended(vm):
+    vm._until(lambda: not vm.running(), 'the guest ends')
+    vm.stop()
+
+
+def tool(*args):
+    done = subprocess.run([NETTRACE, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=CAP)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
+
+
+def check(vm, tmp_path):
+    """The tool, given the memory alone, shows every record that was written, the known
+    ones are among the last, and every captured frame is there.  Returns the records."""
+    ring, saved = Ring(ram(vm)), tmp_path / 'saved.nt'
+    tool('save', '-q', '-o', str(saved), ram(vm))
+    trace = Trace(str(saved))
+    assert trace.slots == ring.slots, 'what the tool saves is not what lies in the memory'
+    lost = sum(ring.heads) - len(ring.slots)
+    assert 0 <= lost <= len(ring.heads), 'at most one record per CPU was being written at the end'
+    rows = [row for row in trace.records() if row['event'] != 'lost']
+    words = tool('dump', '-q', ram(vm)).splitlines()
+    assert len([line for line in words if ' !! ' not in line]) == len(rows)
+    marks = [row['fields']['text'] for row in rows if row['event'] == 'mark']
+    assert 'last words before the end' in marks and sum('last words before the end' in line for line in words) == 2
+    for frame in frames(os.path.join(vm.dir, 'wire.pcap')):
+        if frame['out']:
+            assert any(row['event'] == 'e1000_tx' and row['fields']['hash'] == frame['hash'] for row in rows)
+    said = [row['event'] for row in rows]
+    assert said.count('icmp_in') == 1 and said.index('icmp_in') < max(i for i, w in enumerate(said) if w == 'mark')
+    return rows
+
+
+def test_after_a_panic(flight, tmp_path):
+    """A system call whose first instruction is made an invalid one: the last record of
+    all is the panic's own mark, and ours stands before it."""
+    vm = flight()
+    poke(vm, symbols(vm)['sys_kdebug'][0], b'\x0f\x0b')
+    vm.send('free\n')
+    ended(vm)
+    assert vm.status()['guest'] == 'panic'
+    rows = check(vm, tmp_path)
+    assert rows[-1]['event'] == 'mark' and 'fault in the kernel' in rows[-1]['fields']['text']
+    last = [row for row in rows if row['event'] == 'sys_enter'][-1]
+    assert (last['fields']['nr'], last['pid']) == (call_number(vm, 'kdebug'), rows[-1]['pid'])
+    assert Ring(ram(vm)).header['flags'] & 2, 'the panic is noted'
+
+
+def test_after_a_triple_fault(flight, tmp_path):
+    """No interrupt table any more: the next interrupt resets the machine, and no code of
+    the kernel runs after that."""
+    vm = flight()
+    at, size = symbols(vm)['idt']
+    poke(vm, at, bytes(size))
+    ended(vm)
+    assert 'panic' not in vm.output() and vm.status()['qemu_status'] == '0'
+    check(vm, tmp_path)
+    assert not Ring(ram(vm)).header['flags'] & 3
+
+
+def test_after_a_kill(flight, tmp_path):
+    """QEMU dies in the middle of requests, between any two instructions."""
+    vm = flight()
+    vm.cmd('spin 100 &')
+    (qemu,) = [int(pid) for pid in children(vm.proc.pid) if 'qemu' in command(pid)]
+    stop, some = threading.Event(), threading.Event()
+
+    def load():
+        while not stop.is_set():
+            try:
+                with urlopen(f'http://127.0.0.1:{vm.port(80)}/', timeout=CAP):
+                    some.set()
+            except OSError:
+                return
+    client = threading.Thread(target=load, daemon=True)
+    client.start()
+    assert some.wait(CAP)
+    os.kill(qemu, signal.SIGKILL)
+    ended(vm)
+    stop.set()
+    client.join()
+    assert vm.status()['qemu_status'] == '137'
+    rows = check(vm, tmp_path)
+    assert any(row['event'] == 'sock_read' for row in rows[[row['event'] for row in rows].index('mark'):])
+
+
+def children(pid):
+    with open(f'/proc/{pid}/task/{pid}/children') as f:
+        return f.read().split()
+
+
+def command(pid):
+    with open(f'/proc/{pid}/comm') as f:
+        return f.read()
+
+
+def test_gdb_after_a_panic(flight, tmp_path):
+    """With panic=halt the machine stands still: gdb finds the ring by its symbol, and the
+    last records through it are those in the memory's file."""
+    vm = flight('panic=halt')
+    poke(vm, symbols(vm)['sys_kdebug'][0], b'\x0f\x0b')
+    vm.send('free\n')
+    vm.expect('fault in the kernel')
+    vm._until(lambda: Ring(ram(vm)).header['flags'] & 2, 'the panic in the ring page')
+    out = tmp_path / 'ring'
+    words = gdb(vm, 'printf "flags %d\\n", nt_page.hdr.flags', 'printf "head %u\\n", nt_page.cpu[0].head',
+                'printf "head %u\\n", nt_page.cpu[1].head',
+                f'dump binary memory {out} &nt_page ((char *)&nt_page)+4096',
+                'set $s = (struct nt_slot *)(0x80000000 + nt_page.cpu[0].ring_pa)',
+                'printf "first %u %u\\n", $s->seq, $s->nsl')
+    ring = Ring(ram(vm))
+    assert int(re.search(r'flags (\d+)', words).group(1)) & 3 == 3
+    assert [int(n) for n in re.findall(r'head (\d+)', words)] == ring.heads
+    assert out.read_bytes() == ring.ram[ring.find():ring.find() + 4096]
+    assert re.search(r'first (\d+) (\d+)', words).groups() == ('1', '1')
+    check(vm, tmp_path)
+
+
+def gdb(vm, *commands):
+    """Run gdb's commands on the guest; return what it says."""
+    args = ['gdb', '-nx', '-batch', 'kernel.elf', '-ex', 'set architecture i386', '-ex', 'target remote gdb.sock']
+    args += [word for line in commands for word in ('-ex', line)]
+    done = subprocess.run(args, cwd=vm.dir, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          timeout=CAP)
+    assert done.returncode == 0, done.stdout.decode()
+    return done.stdout.decode()
