@@ -756,8 +756,9 @@ stat_events(struct stat_text *t)
       emitted += c->emitted[id];
       dropped += c->dropped[id];
     }
-    if(emitted)
-      stat_line(t, "event %s %u %u\n", trace_name(id), emitted, dropped);
+    int on = trace_on[id] & 1;
+    if(emitted || on)
+      stat_line(t, "event %s %u %u %s\n", trace_name(id), emitted, dropped, on ? "on" : "off");
   }
 }
 
