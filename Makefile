@@ -28,9 +28,10 @@ KOBJS = boot main cpu apboot trapentry trap syscall sysproc proc spinlock sleepl
   bio disk log fs file pipe sysfile exec poll memdev kdebug \
   $(if $(DEBUG),ubsan memcheck lockcheck plant)
 TRACEOBJS = trace devtrace
-NETOBJS = e1000 ethif net sock stream dgram netconf netinfo sysnet watch chksum
-# watch.c sees packets die in lwIP's two free functions.
-WRAP = --wrap=mem_free --wrap=memp_free $(if $(DEBUG),--wrap=mem_malloc --wrap=memp_malloc)
+NETOBJS = e1000 ethif net sock stream dgram netconf netinfo sysnet watch watch_tcp watch_names chksum
+# Where watch.c sees packets and their memory begin and end, and fragments.
+WRAP = $(addprefix --wrap=,mem_free memp_free memp_malloc pbuf_alloc pbuf_clone pbuf_alloced_custom ip4_frag ip4_reass \
+  $(if $(DEBUG),mem_malloc))
 LWIPOBJS = core/def core/dns core/inet_chksum core/init core/ip core/mem core/memp \
   core/netif core/pbuf core/raw core/stats core/tcp core/tcp_in core/tcp_out \
   core/timeouts core/udp core/ipv4/dhcp core/ipv4/etharp core/ipv4/icmp \
@@ -105,7 +106,7 @@ $(K)/kernel/%.o: kernel/%.S
 	$(call say,AS,$<)mkdir -p $(@D) && $(CC) $(KFLAGS) -c $< -o $@
 
 # Only these may see lwIP (tests/layers).
-LWIPUSERS = $(addprefix $(K)/kernel/net/,ethif.o net.o sock.o stream.o dgram.o netconf.o netinfo.o watch.o)
+LWIPUSERS = $(addprefix $(K)/kernel/net/,ethif.o net.o sock.o stream.o dgram.o netconf.o netinfo.o watch.o watch_tcp.o watch_names.o)
 $(LWIPUSERS): KFLAGS += $(LWIPSEEN)
 $(LWIPUSERS): | $(LWIPREADY)
 

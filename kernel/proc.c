@@ -39,7 +39,7 @@ static void
 trace_proc(struct proc *p, u8 what)
 {
   if(trace_on[TR_proc])
-    trace_emit(TR_proc, &(struct tr_proc){.pid = (u16)p->pid, .ppid = (u16)(p->parent ? p->parent->pid : 0), .what = what, .name = name16_at(p->name)}, sizeof(struct tr_proc), 0);
+    trace_emit(TR_proc, &(struct tr_proc){.pid = (u16)p->pid, .ppid = (u16)(p->parent ? p->parent->pid : 0), .what = what, .name = name16_at(p->name)}, sizeof(struct tr_proc), 0, 0);
 }
 
 // ---- birth ---------------------------------------------------------------

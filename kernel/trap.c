@@ -125,8 +125,13 @@ static void
 interrupt(struct trapframe *tf)
 {
   struct cpu *c = mycpu();
-  u8 old = enter_context(c, tf->trapno);
+  u8 old = enter_context(c, tf->trapno), vec = (u8)tf->trapno, irq = (u8)(tf->trapno - T_IRQ0);
+  u64 since = TRACING(irq_exit) ? rdtsc() : 0;
+  TRACE(irq_entry, .pkt = 0, .sock = 0, .vec = vec, .irq = irq, .depth = c->trace_ctx == NT_CTX_NESTED ? 2 : 1,
+        .eip = tf->eip);
   device(tf);
+  if(since)
+    TRACE(irq_exit, .pkt = 0, .sock = 0, .vec = vec, .irq = irq, .dur_us = us_since(since));
   c->trace_ctx = old;
 }
 

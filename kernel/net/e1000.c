@@ -370,6 +370,8 @@ rx_frame(int nic, struct e1000 *c, u32 i, u32 backlog)
     TRACE(e1000_rx, .pkt = pkt, .sock = 0, .slot = i, .len = d.len, .status = d.status, .errors = d.errors,
           .backlog = backlog, .type = p.type, .ipid = p.ipid, .l4sum = p.l4sum, .hash = p.hash, .buf = (u32)frame);
   }
+  TRACE_BYTES(frame, frame, d.len < trace_snaplen ? d.len : trace_snaplen, .pkt = pkt, .sock = 0, .len = d.len,
+              .dir = DIR_IN);
   u8 *fresh = rx_alloc();
   rx_arm(c, i, fresh ? fresh : frame);
   int part = c->rx_skip || !(d.status & RXD_EOP);
@@ -433,18 +435,32 @@ e1000_rxheld(void)
 
 // ---- transmit -----------------------------------------------------------
 
-// The first 64 bytes of a frame in pieces; netlock guards the buffer.
-static struct print
-tx_print(const struct frag *f, int n)
+// Copy the first max bytes of a frame in pieces to head.  Returns how many there are.
+static u32
+tx_head(u8 *head, u32 max, const struct frag *f, int n)
 {
-  static u8 head[96]; // Ethernet, IP with all options, TCP up to its checksum
   u32 have = 0;
-  for(int k = 0; k < n && have < sizeof(head); k++) {
-    u32 m = f[k].len < sizeof(head) - have ? f[k].len : sizeof(head) - have;
+  for(int k = 0; k < n && have < max; k++) {
+    u32 m = f[k].len < max - have ? f[k].len : max - have;
     memmove(head + have, f[k].va, m);
     have += m;
   }
-  return fingerprint(head, have);
+  return have;
+}
+
+static struct print
+tx_print(const struct frag *f, int n)
+{
+  static u8 head[96]; // Ethernet, IP with all options, TCP up to its checksum; netlock guards it
+  return fingerprint(head, tx_head(head, sizeof(head), f, n));
+}
+
+static void
+tx_frame(u32 pkt, u32 len, const struct frag *f, int n)
+{
+  static u8 head[NT_PAYLOAD + (NT_MAXNSL - 1) * NT_CONTLOAD]; // all that a record holds; netlock guards it
+  u32 have = tx_head(head, trace_snaplen < sizeof(head) ? trace_snaplen : sizeof(head), f, n);
+  TRACE_BYTES(frame, head, have, .pkt = pkt, .sock = 0, .len = len, .dir = DIR_OUT);
 }
 
 static u32
@@ -483,6 +499,8 @@ e1000_tx(int nic, u32 pkt, u32 xmit, const struct frag *f, int n, void *cookie)
           .in_use = c->tx_prod - c->tx_cons, .type = p.type, .ipid = p.ipid, .l4sum = p.l4sum,
           .hash = p.hash, .buf = (u32)f[0].va, .xmit = xmit);
   }
+  if(TRACING(frame))
+    tx_frame(pkt, len, f, n);
   barrier();
   // QEMU transmits inside this store; the answer may already be in the receive ring.
   setreg(c, E1000_TDT, c->tx_prod % NTX);

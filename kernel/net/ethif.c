@@ -25,6 +25,7 @@
 
 struct input input;
 u32 net_drops[NDROP];
+u32 ethif_sent;
 
 static struct netif nif[NNIC];
 
@@ -66,7 +67,6 @@ read_headers(struct headers *h, const u8 *ip, u32 n)
 }
 
 static struct pbuf *resolving; // [n] its neighbour is being looked up
-static u32 wholes;             // [n] datagrams put together before what is in input
 
 // Remember the packet that goes into the stack now, and what its headers say:
 // lwIP changes them, and may have freed the pbuf when the reason for a drop is known.
@@ -76,7 +76,6 @@ input_begin(u32 pkt, u32 born, int netif, u16 type, const u8 *ip, u32 n)
 {
   input = (struct input){.pkt = pkt, .born = born, .netif = netif, .h.len = n};
   myproc()->pkt = pkt;
-  wholes = lwip_stats.mib2.ipreasmoks;
   if(type == ETHERTYPE_IPV4)
     read_headers(&input.h, ip, n);
 }
@@ -147,6 +146,8 @@ net_drop_unsent(u32 pkt, u8 reason)
 __attribute__((noinline)) void
 net_drop_pbuf(struct pbuf *p, u8 reason)
 {
+  if(p->fate & PKT_ENDED)
+    return; // a piece of a datagram that was put together
   struct headers h = {.len = p->tot_len};
   const u8 *frame = p->payload;
   int out = (p->fate & PKT_SENT) != 0;
@@ -203,8 +204,6 @@ pkt_died(struct pbuf *p)
       input.fate = fate;
     return;
   }
-  if(fate == 0 && p->fate & PKT_FRAG && input.pkt && lwip_stats.mib2.ipreasmoks != wholes)
-    fate = FATE_STACK; // its last fragment is in input: put together and used
   if(fate == 0) {
     report_drop(p->pkt, late_reason(p), p->fate & PKT_SENT ? DIR_OUT : DIR_IN,
                 (u32)__builtin_return_address(0), &unknown);
@@ -237,6 +236,7 @@ pkt_settle(u32 pkt)
 static void
 rx_gone(struct pbuf *p)
 {
+  watch_pbuf_free(p, __builtin_frame_address(0));
   pkt_died(p);
   e1000_rxfree((u8 *)p - TAIL);
 }
@@ -310,7 +310,7 @@ ethif_rx(int nic, u32 pkt, u8 *frame, u32 len)
   if(type == ETHERTYPE_ARP)
     watch_arp(p, 0);
   ethernet_input(p, &nif[nic]); // the stack owns p from here on, whatever it returns
-  pkt_settle(pkt);              // fate and pkt_end, if it died in there
+  pkt_settle(input.pkt);        // fate and pkt_end, if it died in there: pkt, or what it completed
 }
 
 // ---- down ---------------------------------------------------------------
@@ -323,8 +323,11 @@ ethif_output(struct netif *netif, struct pbuf *p, const ip4_addr_t *dst)
   p->fate |= PKT_IP;
   watch_ip_out(p, netif, dst);
   resolving = p;
+  u32 xmits = PKT_XMITS(p->fate);
   err_t e = etharp_output(netif, p, dst);
   resolving = 0;
+  if(e == ERR_OK && PKT_XMITS(p->fate) == xmits)
+    watch_waits(p, netif, dst);
   if(e == ERR_RTE) // not a neighbour, and there is no gateway
     p->fate &= ~PKT_IP;
   return e;
@@ -392,6 +395,7 @@ ethif_tx(struct netif *netif, struct pbuf *p)
 void
 ethif_txdone(void *cookie)
 {
+  ethif_sent++;
   struct pbuf *p = cookie;
   if(!(p->fate & PKT_ENDED)) {
     p->fate |= PKT_ENDED | FATE_WIRE;

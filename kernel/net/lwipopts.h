@@ -85,8 +85,9 @@ extern unsigned net_tcp_msl;        // boot option msl=MS
 
 // A packet's identity, birth (us) and fate travel in its pbuf, zeroed at each
 // allocation so that no id outlives its packet.
-#define LWIP_PBUF_CUSTOM_DATA         u32_t pkt, born, fate;
-#define LWIP_PBUF_CUSTOM_DATA_INIT(p) ((p)->pkt = (p)->born = (p)->fate = 0)
+#define LWIP_PBUF_CUSTOM_DATA u32_t pkt, born, fate;
+extern unsigned net_pbufs; // and all pbufs are counted
+#define LWIP_PBUF_CUSTOM_DATA_INIT(p) ((p)->pkt = (p)->born = (p)->fate = 0, net_pbufs++)
 
 // Counters: also the places where a drop's reason is seen (lwiptrace.h).
 #define LWIP_STATS         1

@@ -12,6 +12,7 @@
 #include "proc.h"
 #include "sleeplock.h"
 #include "trace/trace.h"
+#include "x86.h"
 #include "net/net.h"
 #include "net/sock.h"
 #include "net/lwiphooks.h"
@@ -273,9 +274,14 @@ send_acks(void)
 static int
 netd_round(void)
 {
-  int more = 0;
+  int more = 0, rx = 0;
+  u64 since = TRACING(netd_run) ? rdtsc() : 0;
+  u32 sent = ethif_sent;
+  u8 why = NETDWHY_ASKED;
   for(int i = 0; i < e1000_count; i++) {
-    more |= e1000_rx(i, RX_BUDGET) == RX_BUDGET; // e1000_rx -> ethif_rx -> lwIP
+    int n = e1000_rx(i, RX_BUDGET); // e1000_rx -> ethif_rx -> lwIP
+    more |= n == RX_BUDGET;
+    rx += n;
     if(e1000_txdone(i))
       tcp_txnow(); // the ring was full: send what waits
   }
@@ -283,14 +289,20 @@ netd_round(void)
   netif_poll_all(); // loopback
   pkt_settle(input.pkt);
   if(sys_timeouts_sleeptime() == 0) {
+    why = NETDWHY_TIMER;
     watch_enter(TCP_WHY_TIMER);
     sys_check_timeouts();
+    watch_timer_done();
     watch_all();
   }
   net_link();
   netconf_tell();
   figures();
-  return more || loop_waits();
+  more = more || loop_waits();
+  if(since)
+    TRACE(netd_run, .pkt = 0, .sock = 0, .rx = rx, .txdone = ethif_sent - sent, .why = rx ? NETDWHY_FRAMES : why,
+          .more = more, .dur_us = us_since(since));
+  return more;
 }
 
 // Unmask, then look at the rings once more: what came between would not
@@ -385,28 +397,6 @@ atoi(const char *s)
     n = n * 10 + *s++ - '0';
   return n;
 }
-
-#ifdef DEBUG
-
-// lwIP's two allocators, as the linker's --wrap names them, fail when told to.
-// Not for timers: lwIP has counted what it needs of these and depends on them.
-void *__real_memp_malloc(memp_t type);
-void *__wrap_memp_malloc(memp_t type);
-void *
-__wrap_memp_malloc(memp_t type)
-{
-  return type != MEMP_SYS_TIMEOUT && fail_now() ? 0 : __real_memp_malloc(type);
-}
-
-void *__real_mem_malloc(mem_size_t size);
-void *__wrap_mem_malloc(mem_size_t size);
-void *
-__wrap_mem_malloc(mem_size_t size)
-{
-  return fail_now() ? 0 : __real_mem_malloc(size);
-}
-
-#endif
 
 // ---- set-up -------------------------------------------------------------
 

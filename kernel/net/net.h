@@ -52,6 +52,7 @@ void e1000_stat(int nic);
 struct netif *ethif_init(int nic);
 void ethif_rx(int nic, u32 pkt, u8 *frame, u32 len);
 void ethif_txdone(void *cookie);
+extern u32 ethif_sent; // frames the card was found to have sent
 
 // What a drop reports of a packet: host order, 0 if it has no such header.
 struct headers {
@@ -131,6 +132,9 @@ void watch_all(void);
 void watch_enter(u8 why);
 void watch_settle(void);
 void watch_arp(const struct pbuf *, int out);
+void watch_waits(const struct pbuf *, const struct netif *, const struct ip4_addr *dst);
+void watch_pbuf_free(const struct pbuf *, const u32 *frame);
+void watch_timer_done(void);
 void watch_leaving(struct pbuf *);
 void watch_ip_out(struct pbuf *, struct netif *, const struct ip4_addr *dst);
 void watch_figures(const struct tcp_pcb *, u32 *srtt_us, u16 *rexmits);

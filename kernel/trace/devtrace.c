@@ -84,6 +84,7 @@ const char trace_meta[] =
 #define EVENT(name, stage, doc, fields) "event " STR(__COUNTER__) " " #name " " #stage " " doc "\n" fields
 #define FIELD(type, name, unit, doc)    "\t" #type " " #name " " #unit " " doc "\n"
 #define TEXT(name, doc)                 "\ttext " #name " text " doc "\n"
+#define BYTES(name, doc)                "\tbytes " #name " hex " doc "\n"
 #include "trace/events.def"
   "end\n";
 _Static_assert(__COUNTER__ == NTRACE, "the text numbers events as the enum does");

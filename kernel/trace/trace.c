@@ -24,6 +24,7 @@ _Static_assert(NCPU <= NT_MAXCPU, "more CPUs than the ring page has room for");
 struct nt_page nt_page __attribute__((aligned(NT_PAGE), section(".nt_page")));
 u8 trace_on[NT_MAXEV];
 u8 trace_base[NT_MAXEV];
+u32 trace_snaplen = 85; // Ethernet, IP and TCP headers, and a little more
 
 static u32 origin;          // head of each ring at boot
 static u32 pkt_last;        // newest packet identity
@@ -104,12 +105,12 @@ trace_begin(u32 id)
   return (u64)state << 32 | (u32)(unsigned long)slot;
 }
 
-// A record's payload: the fixed fields, then the text, then NULs.
+// A record's payload: the fixed fields, then text or bytes, then NULs.
 struct payload {
   const u8 *fixed;
   u32 nfixed;
-  const char *text;
-  u32 ntext;
+  const u8 *tail;
+  u32 ntail;
 };
 
 static void
@@ -119,23 +120,21 @@ payload_copy(u8 *dst, u32 n, const struct payload *p, u32 off)
     if(i < p->nfixed)
       *dst++ = p->fixed[i];
     else
-      *dst++ = i - p->nfixed < p->ntext ? (u8)p->text[i - p->nfixed] : 0;
+      *dst++ = i - p->nfixed < p->ntail ? p->tail[i - p->nfixed] : 0;
   }
 }
 
-// Record an event that ends in a text, in as many slots as it needs (at most 4).
+// Record an event that ends in a text or bytes, in as many slots as it needs.
 // body: struct tr_name of n bytes; a pid of 0 is filled in here.
-// text: up to its NUL, 0 = none.
+// tail: ntail bytes, of which four slots may take not all.
 // The first slot is published last: once it is complete, the record is.
 void
-trace_emit(u32 id, const void *body, u32 n, const char *text)
+trace_emit(u32 id, const void *body, u32 n, const void *tail, u32 ntail)
 {
   u32 nhead = __builtin_offsetof(struct nt_slot, p) - __builtin_offsetof(struct nt_slot, pkt);
-  struct payload p = {(const u8 *)body + nhead, n - nhead, text, 0};
-  while(text && p.ntext < nt_capacity(NT_MAXNSL) - p.nfixed && text[p.ntext])
-    p.ntext++;
+  struct payload p = {(const u8 *)body + nhead, n - nhead, tail, ntail};
   u32 nsl = 1;
-  while(nt_capacity(nsl) < p.nfixed + p.ntext)
+  while(nsl < NT_MAXNSL && nt_capacity(nsl) < p.nfixed + p.ntail)
     nsl++;
 
   u32 state = readeflags();
@@ -332,7 +331,7 @@ base_option(const char *opt)
   if(n == 3 && strncmp(opt, "all", n) == 0)
     base_words("+*");
   else if(n != 3 || strncmp(opt, "off", n) != 0)
-    base_words("+*,-@SYSCALL,-@CPU"); // std: without what every process does all the time
+    base_words("+*,-@SYSCALL,-@CPU,-frame,-tcp_timer,-pbuf_*"); // std: without what happens all the time
   if(n != 3 || (strncmp(opt, "all", n) && strncmp(opt, "off", n) && strncmp(opt, "std", n)))
     cprintf("trace=%s: want std, all or off first; using std\n", opt);
   if(comma)

@@ -96,14 +96,21 @@ extern u8 trace_on[NT_MAXEV];
 #define TRACE_TEXT(ev, str, ...) \
   do { \
     if(TRACING(ev)) \
-      trace_emit(TR_##ev, &(struct tr_##ev){.pid = 0, __VA_ARGS__}, sizeof(struct tr_##ev), str); \
+      trace_emit(TR_##ev, &(struct tr_##ev){.pid = 0, __VA_ARGS__}, sizeof(struct tr_##ev), str, strlen(str)); \
+  } while(0)
+
+// The same with n trailing bytes.
+#define TRACE_BYTES(ev, data, n, ...) \
+  do { \
+    if(TRACING(ev)) \
+      trace_emit(TR_##ev, &(struct tr_##ev){.pid = 0, __VA_ARGS__}, sizeof(struct tr_##ev), data, n); \
   } while(0)
 
 // trace.c: writing.  trace_begin reserves a slot and turns interrupts off;
 // trace_end publishes it.  What passes between them fits two registers: address
 // of the slot (0: not wanted just now), then the interrupt flag, above it the pid.
 u64 trace_begin(u32 id) TRACE_FAST;
-void trace_emit(u32 id, const void *body, u32 n, const char *text);
+void trace_emit(u32 id, const void *body, u32 n, const void *tail, u32 ntail);
 u32 pkt_new(void);
 
 // trace.c: told by the rest of the kernel
@@ -119,6 +126,7 @@ void trace_thaw(void);                   // go on
 
 // trace.c: which events are recorded
 extern u8 trace_base[NT_MAXEV]; // without any reader
+extern u32 trace_snaplen;       // bytes of a frame that the event frame keeps
 int trace_match(const char *pat, u32 n, u8 *set, u8 val);
 const char *trace_name(u32 id);
 extern struct nt_page nt_page;

@@ -850,10 +850,12 @@ test_options(void **state)
   boot(1, "trace_slots", "1000", NULL);
   assert_int_equal(nt_page.hdr.nslots, NT_DEFSLOTS);
   assert_true(trace_on[TR_mem_stat] && trace_on[TR_tcp_state] && !trace_on[TR_sys_enter] && !trace_on[TR_switch]);
+  assert_true(!trace_on[TR_frame] && !trace_on[TR_tcp_timer] && !trace_on[TR_pbuf_free] && trace_on[TR_memp_fail]);
   boot(1, "trace_slots", "262144", "trace", "all,-func,-pbuf_*,-frame", NULL);
   assert_int_equal(nt_page.hdr.nslots, NT_DEFSLOTS);
   for(u32 id = 0; id < NT_MAXEV; id++)
-    assert_int_equal(trace_on[id], id < NTRACE);
+    assert_int_equal(trace_on[id], id < NTRACE && id != TR_func && id != TR_frame && id != TR_pbuf_alloc &&
+                                     id != TR_pbuf_free);
   boot(1, "trace", "off,+tcp_*", "nonce", "000102030405060708090a0b0c0d0eff", NULL);
   assert_true(trace_on[TR_tcp_rtt] && !trace_on[TR_mark]);
   assert_int_equal(nt_page.hdr.nonce[15], 0xff);
