@@ -38,7 +38,7 @@ LWIPOBJS = core/def core/dns core/inet_chksum core/init core/ip core/mem core/me
   core/ipv4/ip4 core/ipv4/ip4_addr core/ipv4/ip4_frag netif/ethernet
 
 ULIB   = cmd sha256 ulib usys printf umalloc inet net5 ntread edit
-UPROGS = arp cat echo fetch free grep host httpd ifconfig init iperf kill ln ls mkdir nc netstat nettop ping \
+UPROGS = arp cat echo fetch free grep host httpd ifconfig init iperf kill ln ls mkdir nc netstat nettop nettrace ping \
   poweroff ps rm sh sleep spin sysfuzz ttcp udpecho uptime wc zombie
 UFILES = README index.html rc
 # Programs of tests/guest/prog; they are on the disk of the tests alone.
@@ -142,6 +142,7 @@ $(1)/%.bin: $(1)/%.elf
 endef
 $(foreach d,user tests/prog extra,$(eval $(call program,$(B)/$(d))))
 # Programs of several files.
+$(B)/user/nettrace.elf: $(B)/user/nettrace_why.o
 $(B)/user/sysfuzz.elf: $(B)/user/fuzz_args.o $(B)/user/fuzz_net.o $(B)/user/fuzz_acts.o
 $(B)/tests/prog/%.o: tests/guest/prog/%.c
 	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(UFLAGS) -c $< -o $@
