@@ -5,8 +5,10 @@
 // the line, ^D ends the file, ^C kills the foreground job, ^P lists processes.
 // Raw: bytes as they come, no echo, no special key.  Edit: raw for a line editor,
 // but ^P still lists processes, and comes to the editor too, to draw its line again.
+// What else the kernel has to say there takes the place of that line in the same way.
 // The process that leaves cooked mode owns the new one: when it ends, however it
 // ends, cooked mode is back, and what nobody has read goes through the keys' meanings.
+// A size is the terminal's again when the process that set it ends.
 //
 // In raw and edit mode a full buffer loses nothing: the serial port keeps its bytes,
 // and so the sender waits, until somebody reads.  In cooked mode it goes on taking
@@ -23,9 +25,10 @@
 #include "uapi/sys.h"
 #include "x86.h"
 
-#define INPUT   1024
-#define CTRL(c) ((c) - '@')
-#define DEL     0x7f
+#define INPUT    1024
+#define CTRL(c)  ((c) - '@')
+#define DEL      0x7f
+#define TERMINAL (24 << 16 | 80) // its size: none can be asked
 
 // Input: a ring with free-running indices, reduced when used.
 static struct {
@@ -40,7 +43,12 @@ static struct {
   struct proc *owner; // who left cooked mode, 0 in it
   int fg;             // pid that ^C kills, 0 none
   int size;           // rows << 16 | cols
+  struct proc *sizer; // who set it, 0: it is the terminal's
 } cons;
+
+// What the kernel says over a line that is being edited.  Of cprintf's lock.
+static int covered; // the line must be drawn again
+static int midline; // but not yet: ours is not complete
 
 static struct sleeplock cons_out; // a write comes out in one piece
 static int use_serial = 1, use_vga;
@@ -52,7 +60,7 @@ console_init(void)
   initlock(&cons.lock, "console");
   cons.lock.why = SLEEPWHY_CONSOLE;
   initsleeplock(&cons_out, "console output");
-  cons.size = 24 << 16 | 80;
+  cons.size = TERMINAL;
   use_serial = which == 0 || strcmp(which, "vga") != 0;
   use_vga = which == 0 || strcmp(which, "serial") != 0;
 }
@@ -72,6 +80,27 @@ console_putc(int c)
     vga_putc(c);
   if(!free)
     release(&lock);
+}
+
+static void
+putstr(const char *s)
+{
+  while(*s)
+    console_putc(*s++);
+}
+
+// For cprintf: text in one piece, on a line of its own if one is being edited.
+// Any context.
+void
+console_say(const char *text)
+{
+  if(cons.mode == TTY_EDIT && !covered && !panicked) {
+    putstr("\r\033[K");
+    covered = 1;
+  }
+  putstr(text);
+  if(*text)
+    midline = text[strlen(text) - 1] != '\n';
 }
 
 // ---- input ---------------------------------------------------------------
@@ -158,7 +187,10 @@ static void
 dump(void)
 {
   u32 lost = cons.overflow;
+  int edit = cons.mode == TTY_EDIT;
   release(&cons.lock);
+  if(!edit)
+    cprintf("\n");
   proc_dump();
   cprintf("console: %u bytes of input lost\n", lost);
   acquire(&cons.lock);
@@ -190,8 +222,10 @@ console_intr(int (*getc)(void), void (*hold)(int))
   int c, dumped = 0;
   acquire(&cons.lock);
   while(!(hold && must_wait()) && (c = getc()) >= 0) {
-    if(c == CTRL('P') && cons.mode != TTY_RAW && !dumped++)
+    if(c == CTRL('P') && cons.mode != TTY_RAW && !dumped++) {
       dump();
+      covered = 0; // this ^P tells the editor
+    }
     if(cons.mode == TTY_COOKED)
       cook(c, 1);
     else if(store(c))
@@ -200,6 +234,24 @@ console_intr(int (*getc)(void), void (*hold)(int))
   if(hold && must_wait()) {
     hold(1);
     cons.held = hold;
+  }
+  release(&cons.lock);
+}
+
+// The editor draws its line again if the kernel has written over it.  Not at once, who
+// calls cprintf may hold any lock.  Context: timer interrupt.
+void
+console_tick(void)
+{
+  if(!covered || midline)
+    return;
+  acquire(&cons.lock);
+  if(cons.mode != TTY_EDIT)
+    covered = 0;
+  else if(cons.e - cons.r < INPUT) { // no room: later
+    covered = 0;
+    store(CTRL('P'));
+    hand_over();
   }
   release(&cons.lock);
 }
@@ -311,8 +363,10 @@ console_ctl(int op, int arg)
     break;
   case TTY_SIZE:
     if(arg >= 0) {
-      if(arg > 0)
+      if(arg > 0) {
         cons.size = arg;
+        cons.sizer = myproc();
+      }
       old = cons.size;
     }
     break;
@@ -327,6 +381,10 @@ console_exit(struct proc *p)
   acquire(&cons.lock);
   if(cons.owner == p)
     set_mode(TTY_COOKED, 0);
+  if(cons.sizer == p) {
+    cons.size = TERMINAL;
+    cons.sizer = 0;
+  }
   if(cons.fg == p->pid)
     cons.fg = 0;
   release(&cons.lock);

@@ -56,12 +56,14 @@ u32 us_since(u64 tsc);    // microseconds since a TSC reading, at most 2^32 - 1
 u32 rtc_seconds(void);    // seconds of the day in the CMOS clock
 
 // console.c
-void console_init(void);              // output works after this
-void console_start(void);             // input: interrupts and the device node
-void console_putc(int c);             // any context
+void console_init(void);                                 // output works after this
+void console_start(void);                                // input: interrupts and the device node
+void console_putc(int c);                                // any context
+void console_say(const char *text);                      // cprintf's: beside a line that is being edited
+void console_tick(void);                                 // timer: such a line is drawn again
 void console_intr(int (*getc)(void), void (*hold)(int)); // interrupt half: eats what getc gives
-int console_ctl(int op, int arg);     // ttyctl; -1: bad op or arg
-void console_exit(struct proc *);     // a process ends: undo its raw mode
+int console_ctl(int op, int arg);                        // ttyctl; -1: bad op or arg
+void console_exit(struct proc *);                        // a process ends: undo its raw mode
 
 // cpu.c
 void cpu_init(struct cpu *, u32 id); // GDT, TSS, %gs of the CPU we run on

@@ -73,6 +73,21 @@ hold_long(void)
   release(&one);
 }
 
+// Each of 24 locks before each later one: 276 orders.
+static void
+take_many(void)
+{
+  static struct spinlock many[24];
+  static char names[NELEM(many)][12];
+  for(u32 i = 0; i < NELEM(many); i++) {
+    ksnprintf(names[i], sizeof(names[i]), "plant %u", i);
+    initlock(&many[i], names[i]);
+  }
+  for(u32 i = 0; i < NELEM(many); i++)
+    for(u32 k = i + 1; k < NELEM(many); k++)
+      first_then_second(&many[i], &many[k]);
+}
+
 int
 plant(int n)
 {
@@ -115,6 +130,9 @@ plant(int n)
     return 0;
   case PLANT_SLOW:
     hold_long();
+    return 0;
+  case PLANT_ORDERS:
+    take_many();
     return 0;
   }
   return -1;

@@ -130,8 +130,7 @@ cprintf(const char *f, ...)
   if(!panicked)
     acquire(&lock); // who panics prints alone, whatever was locked
   kvsnprintf(buf, sizeof(buf), f, ap);
-  for(char *p = buf; *p; p++)
-    console_putc(*p);
+  console_say(buf);
   if(!panicked)
     release(&lock);
   va_end(ap);

@@ -616,7 +616,6 @@ void
 proc_dump(void)
 {
   static const char *const words[] = {"unused", "embryo", "sleep", "ready", "run", "zombie"};
-  cprintf("\n");
   for(struct proc *p = ptable.proc; p < ptable.proc + NPROC; p++) {
     if(p->state == UNUSED)
       continue;

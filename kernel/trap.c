@@ -75,6 +75,7 @@ timer(struct cpu *c)
   ticks++;
   proc_tick(now_ns());
   devtrace_tick();
+  console_tick();
   if(ticks % 100 == 0 || (ticks < 200 && ticks % 20 == 0)) // more while the PM timer has not wrapped
     clock_sync();
 }

@@ -128,7 +128,8 @@ map(pde_t *dir, u32 va, char *mem, u32 flags)
 }
 
 // Zeroed pages from PGROUNDUP(from) up to to, flags PTE_W or 0.
-// -1: memory is short or to is not a user address; nothing was added.
+// -1: memory is short, to is not a user address, or the caller was killed meanwhile;
+// nothing was added.
 int
 uvm_alloc(pde_t *dir, u32 from, u32 to, u32 flags)
 {
@@ -138,7 +139,7 @@ uvm_alloc(pde_t *dir, u32 from, u32 to, u32 flags)
   if(to > start && (to - start) / PGSIZE > kfree_pages())
     return -1; // no taking of all there is, for seconds, to see that it does not do
   for(u32 va = start; va < to; va += PGSIZE) {
-    char *mem = kalloc();
+    char *mem = myproc()->killed ? 0 : kalloc(); // who is to end needs no more
     if(mem == 0 || map(dir, va, mem, flags | PTE_U | PTE_P) < 0) {
       if(mem)
         kfree(mem);

@@ -7,6 +7,9 @@
 // where more is hidden.  All cursor movement is relative, so that the prompt may
 // begin anywhere.
 //
+// What the kernel says meanwhile takes our line's place; a ^P from it asks us to draw
+// the line anew below.
+//
 // Output goes to descriptor 2, as the prompt does.  What is typed ahead stays in
 // the kernel: bytes are read one by one, and none beyond the end of the line.
 #include "types.h"
@@ -199,12 +202,17 @@ start_over(void)
 
 // ---- input ----
 
+static int again = -1; // a byte to be read once more, -1 none
+
 // The next byte, -1 when the input is over.
 static int
 get(void)
 {
   uchar c;
-  int n;
+  int n = again;
+  again = -1;
+  if(n >= 0)
+    return n;
   while((n = read(0, &c, 1)) == -EAGAIN)
     fcntl(0, F_SETFL, 0); // a program has left it so
   return n == 1 ? c : -1;
@@ -288,6 +296,21 @@ insert(const char *s, int n)
   pos += n;
 }
 
+// A character that begins with byte c, when all of it has come: nobody wants to see
+// half a one, or to keep it where there is no room for more.
+static void
+insert_char(int c)
+{
+  static const uchar sizes[] = {2, 2, 3, 4}; // by the bits below the two highest
+  char s[4] = {(char)c};
+  int n = 1, whole = c < 0xc0 ? 1 : sizes[c >> 4 & 3];
+  while(n < whole && (again = get()) >= 0 && inside((char)again)) {
+    s[n++] = (char)again;
+    again = -1;
+  }
+  insert(s, n);
+}
+
 static int
 word_start(void)
 {
@@ -353,8 +376,9 @@ begins(const char *name, const char *word, int n)
 }
 
 // For each name in dir that begins with the n bytes at word: note it, or list it.
+// fresh: only those that are not in the current directory too.
 static void
-match(const char *dir, const char *word, int n, int list)
+match(const char *dir, const char *word, int n, int fresh, int list)
 {
   static char path[NKEPT + 2 * DIRSIZ], *end;
   struct dirent de;
@@ -368,7 +392,7 @@ match(const char *dir, const char *word, int n, int list)
   while(read(fd, &de, sizeof(de)) == sizeof(de)) {
     memset(end, 0, DIRSIZ + 2);
     memmove(end, de.name, DIRSIZ);
-    if(de.inum == 0 || !begins(end, word, n) || (n == 0 && *end == '.'))
+    if(de.inum == 0 || !begins(end, word, n) || (n == 0 && *end == '.') || (fresh && stat(end, &st) == 0))
       continue;
     if(stat(path, &st) == 0 && st.type == T_DIR)
       end[strlen(end)] = '/';
@@ -386,9 +410,9 @@ static void
 match_all(const char *dir, const char *word, int n, int command, int list)
 {
   struct stat here, root;
-  match(dir, word, n, list);
+  match(dir, word, n, 0, list);
   if(command && stat(".", &here) == 0 && stat("/", &root) == 0 && here.ino != root.ino)
-    match("/", word, n, list);
+    match("/", word, n, 1, list);
 }
 
 static int
@@ -493,7 +517,8 @@ do_key(int c)
   case CTRL('L'):
     clear_screen();
     return;
-  case CTRL('P'): // the kernel has listed the processes
+  case CTRL('P'): // the kernel has written where our line was
+    put_text("\r\033[K");
     start_over();
     return;
   case '\t':
@@ -501,7 +526,7 @@ do_key(int c)
     return;
   }
   if(c >= ' ' && c < K_NONE)
-    insert(&(char){(char)c}, 1);
+    insert_char(c);
 }
 
 // Keys up to the end of the line: '\n', ^C for a line that is not wanted, -1 at the

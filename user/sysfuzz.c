@@ -200,6 +200,18 @@ count_of(const struct kcounts *c, uint i)
   return *(const uint *)((const char *)c + counted[i].at);
 }
 
+// Say how long others are still waited for, once a second, if somebody looks on.
+static void
+say_waiting(uint time_wait)
+{
+  static u64 next;
+  u64 now = clock_ns();
+  if(time_wait == 0 || now < next || ttyctl(0, TTY_SIZE, 0) < 0 || ttyctl(1, TTY_SIZE, 0) < 0)
+    return;
+  next = now + 1000000000;
+  printf(1, "sysfuzz: waiting, connections in TIME-WAIT: %u\n", time_wait);
+}
+
 // Wait until all counts are as before.  How many are not, which are printed.
 static int
 compare(const struct kcounts *before)
@@ -213,6 +225,7 @@ compare(const struct kcounts *before)
       differ += count_of(&c, i) != count_of(before, i);
     if(differ == 0 || clock_ns() - from > (c.time_wait ? TIME_WAIT : SETTLE))
       break;
+    say_waiting(c.time_wait);
   }
   for(uint i = 0; i < NELEM(counted); i++)
     if(count_of(&c, i) != count_of(before, i))
@@ -388,8 +401,10 @@ begin(void)
     exits(2);
   }
   u64 limit = clock_ns() + TIME_WAIT;
-  while(kdebug(KD_COUNTS, &was.counts) == 0 && was.counts.time_wait > 0 && clock_ns() < limit)
+  while(kdebug(KD_COUNTS, &was.counts) == 0 && was.counts.time_wait > 0 && clock_ns() < limit) {
+    say_waiting(was.counts.time_wait);
     sleep(5);
+  }
   was.udp = udp_pcbs();
   was.root = root_sum();
   was.has_crc = kdebug(KD_CRC, &was.crc) == 0;

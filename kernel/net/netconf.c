@@ -90,11 +90,11 @@ netconf_tell(void)
       continue;
     }
     u32 mask = ntohl(netif_ip4_netmask(en[i])->addr);
-    cprintf("%s: %d.%d.%d.%d/%d", netif_label(en[i]), ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255,
-            mask ? 32 - __builtin_ctz(mask) : 0);
+    char via[32] = "";
     if(gw)
-      cprintf(" gateway %d.%d.%d.%d", gw >> 24, gw >> 16 & 255, gw >> 8 & 255, gw & 255);
-    cprintf(" (%s)\n", words[netif_how(en[i])]);
+      ksnprintf(via, sizeof(via), " gateway %d.%d.%d.%d", gw >> 24, gw >> 16 & 255, gw >> 8 & 255, gw & 255);
+    cprintf("%s: %d.%d.%d.%d/%d%s (%s)\n", netif_label(en[i]), ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255,
+            mask ? 32 - __builtin_ctz(mask) : 0, via, words[netif_how(en[i])]);
   }
 }
 

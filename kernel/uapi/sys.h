@@ -10,7 +10,7 @@
 // ttyctl(fd of the console, op, arg)
 #define TTY_MODE 1 // arg: one of the modes below; returns the old one
 #define TTY_FG   2 // arg: pid that Ctrl-C kills with all it has begun, 0 none; makes the caller a shell
-#define TTY_SIZE 3 // arg rows << 16 | cols, or 0 to ask; returns the size
+#define TTY_SIZE 3 // arg rows << 16 | cols, or 0 to ask; returns the size.  The caller's while it lives
 
 // Modes of the console.
 #define TTY_COOKED 0 // lines, edited and echoed by the kernel; ^C ^D ^H ^P ^U mean something
@@ -57,6 +57,7 @@ struct psinfo {
 #define PLANT_KEEP      10 // come back from a system call with a lock
 #define PLANT_ASSERT    11 // a reference count below 0
 #define PLANT_SLOW      12 // a spinlock held for 60 ms
+#define PLANT_ORDERS    13 // more pairs of locks than the checker remembers
 
 // What is in use and what is left.  A program that has ended, however it
 // ended, leaves these as they were.
@@ -74,6 +75,7 @@ struct kcounts {
 // What the lock checker has seen.
 struct klocks {
   uint classes, orders; // names of locks; pairs taken one inside the other
+  uint missed;          // times that a pair was taken for which there was no room
   uint longest_us;      // a spinlock was held at most, by the wall clock
   uint longest_pc;      // by who took it here
   uint long_holds;      // more than LOCK_LONG_US

@@ -87,6 +87,21 @@ def fresh(vm):
     vm._until(lambda: '^C\n$ ' in vm.output()[mark:], 'a new prompt')
 
 
+LINE = 'en0: 10.0.2.15/24 gateway 10.0.2.2 (dhcp)\n'
+
+
+@pytest.mark.parametrize('shown', [
+    '\none\n~end~\n$ ', '\n' + LINE + 'one\n~end~\n$ ', '\no' + LINE + 'ne\n~end~\n$ ', '\none\n~en' + LINE + 'd~\n$ ',
+    '\none\n~end~\n' + LINE + '$ ', '\none\n~end~\n\r\x1b[K' + LINE + '$ \r\x1b[K$ ',
+    '\r\x1b[K' + LINE + '\none\n~end~\n$ ', '\r\x1b[K' + LINE + '\r\x1b[K$ cmd; echo ~end~\none\n~end~\n$ '])
+def test_an_address_may_come_at_any_time(shown):
+    """What VM.cmd reads, wherever the kernel's line stands in it."""
+    vm, typed = VM(**OPTIONS), '$ cmd; echo ~end~'
+    vm.output = lambda: typed + shown
+    vm.running, vm.send = lambda: True, lambda text: setattr(vm, 'mark', len(typed))
+    assert vm.cmd('cmd', timeout=5) == 'one\n'
+
+
 # The editor
 
 # Keys, the line that comes of them, and the cursor's place in it.
@@ -203,7 +218,11 @@ def test_completion(con):
     con.key('cd tab\npow\t')  # a command is found in the root too
     con.expect('poweroff ')
     fresh(con)
-    con.cmd('cd /')
+    con.cmd('echo x > poweroff')  # and here: one name all the same
+    con.key('powe\tx')
+    assert settle(con)[0] == '$ poweroff x'
+    fresh(con)
+    con.cmd('rm poweroff; cd /')
 
 
 def test_ctrl_c_clears_and_ctrl_d_leaves(con):
@@ -219,14 +238,43 @@ def test_ctrl_p_lists_in_each_mode_but_raw(con):
     fresh(con)
     con.send('echo half')
     con.key('\x10')
-    con.expect(r'sleep init .*? sh .*?console: \d+ bytes of input lost\n\$ echo half')
+    con.expect(r'f\r\x1b\[K1 \w+ init .*? sh .*?console: \d+ bytes of input lost\n\r\x1b\[K\$ echo half')
     con.key(' done\n')
     con.expect(r'^half done\n\$ ')
     con.send('cat\n')
-    con.key('\x10')
-    con.expect(r'sleep cat .*?console: \d+ bytes of input lost\n')
+    said = ''
+    while 'sleep cat ' not in said:  # it may not have come so far
+        con.key('\x10')
+        said = con.expect(r'1 \w+ init .*?console: \d+ bytes of input lost\n').group()
     con.key('\x04')
     con.expect(r'^\$ ')
+
+
+def test_the_kernel_speaks_beside_the_line(con):
+    """What it says begins a line of its own, and what was typed is there again below."""
+    fresh(con)
+    con.key('(sleep 1; tty fault) &\n')
+    con.expect(r'&\n\$ ')
+    con.key('echo half')
+    shown = con.expect(r'\r\x1b\[Kpid \d+ tty: trap 14 [^\n]*\n\r\x1b\[K\$ ([echo half]*)').group(1)
+    assert 'echo half'.startswith(shown)
+    con.key(' done\n')
+    con.expect(r'^half done\n\$ ')
+
+
+def test_a_character_is_drawn_whole(con):
+    fresh(con)
+    con.key('ab' + LEFT)
+    assert settle(con) == ('$ ab', 3)
+    start = len(con.output())
+    con.key('\xc3\xa4\xe2\x82\xac')
+    settle(con)
+    drawn = con.output()[start:]
+    assert '\xc3\xa4b' in drawn and '\xe2\x82\xacb' in drawn
+    assert not re.search('\xc3(?!\xa4)|\xe2(?!\x82\xac)', drawn)
+    fresh(con)
+    con.key('x\xc3y\xe2\x82z')  # those that never become whole hold nothing up
+    assert settle(con)[0] == '$ x\xc3y\xe2\x82z'
 
 
 def test_typed_ahead(con):
@@ -258,7 +306,8 @@ def test_ctrl_c_spares_the_background(con):
 # Programs with the whole screen
 
 def test_modes(both):
-    assert both.cmd('tty modes; tty mem') == 'tty modes done\ntty mem done\n'
+    said = both.cmd('tty modes; tty size; tty modes; tty mem')  # a size ends with its program
+    assert said == 'tty modes done\ntty size done\ntty modes done\ntty mem done\n'
 
 
 def test_nonblocking(both):

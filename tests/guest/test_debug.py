@@ -81,6 +81,14 @@ def test_no_lock_is_held_long(tmp_path):
     assert 'long 0 ' in before and 'long 1 ' in after, said
 
 
+def test_more_orders_than_are_remembered(tmp_path):
+    """Said once, and counted."""
+    status, said = line('debug locks; debug plant 13; debug plant 13; debug locks', tmp_path / 'run')
+    assert status == 33 and said.count('lockcheck: more than 256 orders of locks') == 1, said
+    missed = [int(n) for n in re.findall(r'^locks: .* missed (\d+) ', said, re.M)]
+    assert missed[0] == 0 and missed[1] >= 2 * (276 - 256), said
+
+
 @pytest.mark.parametrize('k', [1, 5, 20])
 def test_boot_option_failnth(k, tmp_path):
     """Counted from the start of init, which may not get as far as the line."""
@@ -118,6 +126,10 @@ def test_kth_allocation_fails(guest, first, last):
     """Files, a fork, an exec, a pipe and a page over loopback, one failure in each round:
     nobody panics, and the books are even after each."""
     assert guest.cmd(f'debug fail {first} {last}') == f'reached: {last + 1 - first}\n'
+
+
+def test_a_kill_ends_a_large_sbrk(guest):
+    assert guest.cmd('debug grow') == 'grow: 1\n'
 
 
 def page(vm):

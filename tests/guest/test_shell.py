@@ -164,7 +164,9 @@ def test_kill_by_name_and_number(shared):
     assert len(pids) == 2
     assert shared.cmd(f'kill {pids[0]}') == ''
     shared._until(lambda: spins(shared) == pids[1:], 'one spin is left')
-    assert shared.cmd('spin & spin & kill spin nosuch 9999').splitlines() == [
+    shared.cmd('spin & spin &')
+    shared._until(lambda: len(spins(shared)) == 3, 'both have begun')
+    assert shared.cmd('kill spin nosuch 9999').splitlines() == [
         f'kill: {word}: no such process, or one that cannot be killed' for word in ('nosuch', '9999')]
     shared._until(lambda: not spins(shared), 'no spin is left')
 

@@ -84,6 +84,18 @@ def test_nothing_breaks(boot, seed):
         assert client.ask() == f.read()
 
 
+def test_it_says_what_it_waits_for(boot):
+    """The page's connection is in TIME-WAIT for two minutes, and has to be gone first."""
+    vm = boot(wait=('ip', 'tcp_state to=LISTEN'))
+    with urlopen(f'http://127.0.0.1:{vm.port(80)}/', timeout=CAP) as answer:
+        answer.read()
+    vm.wait_event('tcp_state to=TIME_WAIT')
+    vm.send('sysfuzz 1 10\n')
+    vm.expect(r'(sysfuzz: waiting, connections in TIME-WAIT: 1\n){2}')
+    vm.key('\x03')
+    vm.expect(r'^\$ ')
+
+
 def test_a_slot_is_free_when_its_owner_is_done(boot):
     """What a failing open gives back may be a pipe's the next moment; an inode freed
     may be another directory's.  Races that random calls found, here in numbers."""

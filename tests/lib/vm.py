@@ -40,7 +40,10 @@ CAP = 60 * SLOW
 # What the console may never say (see bad_words).
 BAD = re.compile(r'^.*(?:\bpanic|ubsan:|\bWRONG\b|\bWARN\b|lock order).*$', re.M)
 
-ADDRESS = re.compile(r'en\d: \d+\.\d+\.\d+\.\d+/\d+[^\n]* \((?:dhcp|static|fallback)\)\n')
+# The kernel's line about an address, which comes when it comes, also in the middle of
+# another; and the prompt with what was typed, which the shell then draws again.
+ASIDE = re.compile(r'(?:\r\x1b\[K)?en\d: \d+\.\d+\.\d+\.\d+/\d+[^\n]* \((?:dhcp|static|fallback)\)\n'
+                   r'|\r\x1b\[K\$ [^\n]*')
 
 
 class Failed(AssertionError):
@@ -185,15 +188,23 @@ class VM:
 
     def cmd(self, line, timeout=CAP):
         """Run a line in the guest's shell; return what it printed, \\n at line ends.
-        The kernel's own line about an address comes when it comes: it is left out."""
+        The kernel's own line about an address is left out."""
         __tracebackhide__ = True
         # A word of ours ends the output, so that a prompt in it deceives nobody;
         # behind a comment there is no place for it.
         end = '' if '#' in line else ' echo ~end~' if line.endswith('&') else '; echo ~end~'
         self.send(line + end + '\n')
-        self.mark = self.output().index('\n', self.mark) + 1  # behind the echo
-        said = self.expect(r'(.*?)~end~\n\$ ' if end else r'(.*?)^\$ ', timeout).group(1)
-        return ADDRESS.sub('', said)
+        done = re.compile(r'\n(.*?)~end~\n\$ ' if end else r'\n(.*?)^\$ ', re.M | re.S)
+
+        def look():
+            raw = self.output()[self.mark:]
+            hit = done.match(ASIDE.sub('', raw))
+            return hit and (hit, raw)
+
+        hit, raw = self._until(look, repr(done.pattern), timeout)
+        behind = hit.string[hit.end():]
+        self.mark += len(raw) - (len(behind) if raw.endswith(behind) else 0)
+        return hit.group(1)
 
     # Evidence
 

@@ -200,6 +200,34 @@ leak(void)
   printf(1, "leak: word %d by %d\n", i, i < 0 ? 0 : ((uint *)&before)[i] - ((uint *)&now)[i]);
 }
 
+// A process that is killed while it grows by 100 MB stops there.  Which moment that is
+// is luck: one kill of several hits it.
+static int
+grow(void)
+{
+  struct kcounts before, now;
+  for(int i = 0; i < 40; i++) {
+    kdebug(KD_COUNTS, &before);
+    uint least = before.pages_free, most = 100 << 20 >> 12;
+    int pid = fork();
+    if(pid == 0) {
+      sbrk(100 << 20);
+      exits(0);
+    }
+    for(int killed = 0, ended = 0; !ended;) {
+      int status;
+      ended = waitpid(pid, &status, WNOHANG) == pid;
+      kdebug(KD_COUNTS, &now);
+      least = now.pages_free < least ? now.pages_free : least;
+      if(!killed && before.pages_free - least > most / 20)
+        killed = kill(pid) == 0;
+    }
+    if(before.pages_free - least > most / 20 && before.pages_free - least < most / 2)
+      return 1;
+  }
+  return 0;
+}
+
 static int
 done_here(void)
 {
@@ -234,10 +262,12 @@ main(int argc, char *argv[])
   else if(strcmp(what, "crc") == 0 && kdebug(KD_CRC, &crc) == 0)
     printf(1, "crc: %x\n", crc);
   else if(strcmp(what, "locks") == 0 && kdebug(KD_LOCKS, &l) == 0)
-    printf(1, "locks: classes %d orders %d longest_us %d long %d by %s %x\n", l.classes, l.orders, l.longest_us,
+    printf(1, "locks: classes %d orders %d missed %d longest_us %d long %d by %s %x\n", l.classes, l.orders, l.missed, l.longest_us,
            l.long_holds, l.longest, l.longest_pc);
   else if(strcmp(what, "leak") == 0)
     leak();
+  else if(strcmp(what, "grow") == 0)
+    printf(1, "grow: %d\n", grow());
   else if(strcmp(what, "plain") == 0)
     printf(1, "plain: %d\n", done_here());
   else if(strcmp(what, "fail") == 0 || strcmp(what, "wire") == 0)

@@ -208,6 +208,20 @@ mem(void)
   IS(unlink("/dev/other"), 0);
 }
 
+// A size, left as it is.
+static void
+size(void)
+{
+  IS(ttyctl(0, TTY_SIZE, 50 << 16 | 132), 50 << 16 | 132);
+}
+
+// The kernel says that it has ended us.
+static void
+fault(void)
+{
+  *(volatile char *)0x80000000 = 0;
+}
+
 static const struct {
   const char *name;
   void (*run)(void);
@@ -219,6 +233,8 @@ static const struct {
   {"flood", flood},
   {"stuck", stuck},
   {"mem", mem},
+  {"size", size},
+  {"fault", fault},
 };
 
 int
@@ -231,6 +247,6 @@ main(int argc, char *argv[])
     printf(1, "tty %s done\n", argv[1]);
     exits(0);
   }
-  printf(2, "usage: tty modes|nonblock|bytes|lines|flood|stuck|mem\n");
+  printf(2, "usage: tty modes|nonblock|bytes|lines|flood|stuck|mem|size|fault\n");
   exits(2);
 }
