@@ -15,9 +15,15 @@
 #include "x86.h"
 #include "trace/trace.h"
 
-// nt_cpu.slow: the rare things an emit looks at.
-#define SLOW_NORING 1 // this CPU has none
-#define SLOW_QUIET  2 // the process running reads the trace
+// nt_cpu.slow: the rare things an emit looks at.  Others set and clear bits, too:
+// only by one locked instruction.
+#define SLOW_NORING 1  // this CPU has none
+#define SLOW_QUIET  2  // the process running reads the trace
+#define SLOW_FLOOR  4  // a reader may not lose anything
+#define SLOW_GAP    8  // nt_cpu.gap is not 0
+#define SLOW_STOP   16 // a record is waited for that stops the recorder
+
+#define RESERVE 16 // slots between the newest record and the floor
 
 _Static_assert(NCPU <= NT_MAXCPU, "more CPUs than the ring page has room for");
 
@@ -42,24 +48,97 @@ static const struct {
 
 // ---- writing --------------------------------------------------------------
 
-// Is the event wanted although this CPU has something rare going on?
+static inline struct nt_slot *
+slot_at(const struct nt_cpu *c, u32 s)
+{
+  return (struct nt_slot *)P2V(c->ring_pa) + (s & c->mask);
+}
+
 // What a reader of the trace does for its reading would be traced and read again,
 // without end; what it sends is on the wire and stays, so do its marks.
 static int
-slow_wants(const struct nt_cpu *c, const struct cpu *me, u32 id)
+quiet_wants(const struct cpu *me, u32 id)
 {
-  if(c->slow & SLOW_NORING)
-    return 0;
   if(me->trace_ctx != NT_CTX_THREAD || id == TR_switch)
     return 1;
   u8 stage = event[id].stage;
   return stage != STAGE_SOCKET && stage != STAGE_SYSCALL && stage != STAGE_CPU;
 }
 
-static inline struct nt_slot *
-slot_at(const struct nt_cpu *c, u32 s)
+// trace_stop_after's order: what each CPU has looked at, and what may still be written.
+static struct {
+  int (*match)(const struct nt_slot *);
+  volatile int found;
+  volatile u32 left;
+  u32 seen[NT_MAXCPU];
+} stop;
+
+// Look for the record that is waited for among those this CPU has written since it
+// looked last.  Then n more slots are about to be written: 1 if they are too many,
+// and the ring has been frozen.
+static int
+stop_now(struct nt_cpu *c, u32 cpu, u32 n)
 {
-  return (struct nt_slot *)P2V(c->ring_pa) + (s & c->mask);
+  for(u32 *s = &stop.seen[cpu]; !stop.found && *s != c->head; (*s)++) {
+    const struct nt_slot *slot = slot_at(c, *s);
+    if(slot->nsl >= NT_CONT || !stop.match(slot))
+      continue;
+    xadd(&stop.left, -(c->head - *s - slot->nsl)); // those behind it count
+    stop.found = 1;
+  }
+  if(!stop.found || (s32)(xadd(&stop.left, -n) - n) >= (n == 0))
+    return 0;
+  trace_freeze(0);
+  __atomic_fetch_and(&c->slow, (u8)~SLOW_STOP, __ATOMIC_SEQ_CST);
+  return 1;
+}
+
+// Tell in the ring itself what was refused since the last record.
+static void
+write_gap(struct nt_cpu *c, const struct cpu *me)
+{
+  u32 s = xadd(&c->head, 1);
+  struct nt_slot *slot = slot_at(c, s);
+  u64 before = slot_at(c, s - 1)->ts;
+  slot->seq = s;
+  barrier();
+  slot->ts = rdtsc();
+  slot->id = TR_lost;
+  slot->cpu_ctx = (u8)(me->id | (u32)me->trace_ctx << 4);
+  slot->nsl = 1;
+  *(slot_lost *)(void *)&slot->pkt = (struct tr_lost){.pkt = 0, .sock = 0, .pid = 0, .n = c->gap, .cpu = (u8)me->id, .why = LOST_WHY_DISCARD, .seq = s, .from = before, .to = slot->ts};
+  barrier();
+  slot->seq = s + 1;
+  ((struct nt_count *)P2V(c->count_pa))->emitted[TR_lost]++;
+  c->gap = 0;
+  __atomic_fetch_and(&c->slow, (u8)~SLOW_GAP, __ATOMIC_SEQ_CST);
+}
+
+// May n slots be written for event id although this CPU has something rare going on?
+static int __attribute__((noinline, cold))
+slow_wants(u32 id, u32 n)
+{
+  const struct cpu *me = mycpu();
+  struct nt_cpu *c = &nt_page.cpu[me->id];
+  if(c->slow & SLOW_NORING)
+    return 0;
+  if((c->slow & SLOW_QUIET) && !quiet_wants(me, id))
+    return 0;
+  if((c->slow & SLOW_STOP) && stop_now(c, me->id, n))
+    return 0;
+  u32 need = n + (c->gap != 0);
+  if((c->slow & SLOW_FLOOR) && c->head + need - *(volatile u32 *)&c->floor > c->mask + 1 - RESERVE) {
+    struct nt_count *count = (void *)P2V(c->count_pa);
+    count->emitted[id] += n;
+    count->dropped[id] += n;
+    c->dropped += n;
+    c->gap += n;
+    __atomic_fetch_or(&c->slow, SLOW_GAP, __ATOMIC_SEQ_CST);
+    return 0;
+  }
+  if(c->slow & SLOW_GAP)
+    write_gap(c, me);
+  return 1;
 }
 
 // Have x in a register now: gcc would compute it late, and spill what it is made of.
@@ -75,22 +154,21 @@ my_nt_cpu(const struct cpu *me)
   return c;
 }
 
-// Reserve a slot in this CPU's ring and fill its first 16 bytes.
-// Returns it as trace.h says, interrupts off; or 0 and nothing has changed.
+// The words slow, ctx and pid of a CPU's part, in one load.
+static inline u32
+slow_word(const struct nt_cpu *c)
+{
+  u32 word;
+  __builtin_memcpy(&word, (const u8 *)c + __builtin_offsetof(struct nt_cpu, slow), 4);
+  return word;
+}
+
+// The rest of trace_begin; state: the interrupt flag before it.
 // The lock of xadd is for the other CPUs: with a plain increment a reader that
 // has seen all heads could still meet an event older than its own clock reading.
-u64 TRACE_FAST
-trace_begin(u32 id)
+static inline u64 __attribute__((always_inline))
+open_slot(const struct cpu *me, struct nt_cpu *c, u32 id, u32 word, u32 state)
 {
-  u32 state = readeflags() & FL_IF, word;
-  cli();
-  struct cpu *me = mycpu();
-  struct nt_cpu *c = my_nt_cpu(me);
-  __builtin_memcpy(&word, (u8 *)c + __builtin_offsetof(struct nt_cpu, slow), 4); // slow, ctx, pid
-  if(__builtin_expect(word & 0xff, 0) && !slow_wants(c, me, id)) {
-    trace_restore(state);
-    return 0;
-  }
   state |= word & 0xffff0000;
   NOW(state);
   ((struct nt_count *)P2V(c->count_pa))->emitted[id]++;
@@ -103,6 +181,35 @@ trace_begin(u32 id)
   __builtin_memcpy((u8 *)slot + __builtin_offsetof(struct nt_slot, id), &word, 4);
   slot->ts = rdtsc();
   return (u64)state << 32 | (u32)(unsigned long)slot;
+}
+
+// trace_begin on a CPU that has something rare going on.  A function of its own:
+// a call within trace_begin would cost instructions on the way that is not rare.
+static u64 __attribute__((noinline, cold))
+begin_slow(u32 id, u32 state)
+{
+  if(!slow_wants(id, 1)) {
+    trace_restore(state);
+    return 0;
+  }
+  struct cpu *me = mycpu();
+  struct nt_cpu *c = my_nt_cpu(me);
+  return open_slot(me, c, id, slow_word(c), state);
+}
+
+// Reserve a slot in this CPU's ring and fill its first 16 bytes.
+// Returns it as trace.h says, interrupts off; or 0 and nothing has changed.
+u64 TRACE_FAST
+trace_begin(u32 id)
+{
+  u32 state = readeflags() & FL_IF;
+  cli();
+  struct cpu *me = mycpu();
+  struct nt_cpu *c = my_nt_cpu(me);
+  u32 word = slow_word(c);
+  if(__builtin_expect(word & 0xff, 0))
+    return begin_slow(id, state);
+  return open_slot(me, c, id, word, state);
 }
 
 // A record's payload: the fixed fields, then text or bytes, then NULs.
@@ -141,7 +248,7 @@ trace_emit(u32 id, const void *body, u32 n, const void *tail, u32 ntail)
   cli();
   struct cpu *me = mycpu();
   struct nt_cpu *c = my_nt_cpu(me);
-  if(!c->slow || slow_wants(c, me, id)) {
+  if(!c->slow || slow_wants(id, nsl)) {
     ((struct nt_count *)P2V(c->count_pa))->emitted[id] += nsl;
     u32 s = xadd(&c->head, nsl);
     u64 now = rdtsc();
@@ -188,6 +295,12 @@ trace_name(u32 id)
   return event[id].name;
 }
 
+u8
+trace_stage(u32 id)
+{
+  return event[id].stage;
+}
+
 // Does s match the n characters at pat, where * stands for any run of characters?
 static int
 glob(const char *pat, u32 n, const char *s)
@@ -229,14 +342,59 @@ void
 trace_freeze(u32 flags)
 {
   memset(trace_on, 0, sizeof(trace_on));
-  nt_page.hdr.flags |= NT_FROZEN | flags;
+  __atomic_fetch_or(&nt_page.hdr.flags, NT_FROZEN | flags, __ATOMIC_SEQ_CST);
 }
 
 void
 trace_thaw(void)
 {
-  nt_page.hdr.flags &= ~(u32)NT_FROZEN;
+  __atomic_fetch_and(&nt_page.hdr.flags, ~(u32)NT_FROZEN, __ATOMIC_SEQ_CST);
   memmove(trace_on, wanted, sizeof(trace_on));
+}
+
+// Set or clear a bit of every ring's slow.
+static void
+slow_all(u8 bit, int on)
+{
+  for(u32 i = 0; i < NT_MAXCPU; i++) {
+    u8 *slow = &nt_page.cpu[i].slow;
+    if(*slow & SLOW_NORING)
+      continue;
+    if(on)
+      __atomic_fetch_or(slow, bit, __ATOMIC_SEQ_CST);
+    else
+      __atomic_fetch_and(slow, (u8)~bit, __ATOMIC_SEQ_CST);
+  }
+}
+
+// Writers have to heed the floors, or need not any more.  Calls do not overlap.
+void
+trace_lossless(int on)
+{
+  if(((nt_page.hdr.flags & NT_LOSSLESS) != 0) == on)
+    return;
+  if(on)
+    __atomic_fetch_or(&nt_page.hdr.flags, NT_LOSSLESS, __ATOMIC_SEQ_CST);
+  else
+    __atomic_fetch_and(&nt_page.hdr.flags, ~(u32)NT_LOSSLESS, __ATOMIC_SEQ_CST);
+  slow_all(SLOW_FLOOR, on);
+}
+
+// Freeze when n more slots have been written after the first record that match likes,
+// of those written from now on; match 0: no longer.  match runs within emits, with
+// interrupts off.  A match is noticed at the CPU's next emit or tick.
+void
+trace_stop_after(int (*match)(const struct nt_slot *), u32 n)
+{
+  slow_all(SLOW_STOP, 0);
+  if(match == 0)
+    return;
+  stop.match = match;
+  stop.found = 0;
+  stop.left = n;
+  for(u32 i = 0; i < NT_MAXCPU; i++)
+    stop.seen[i] = nt_page.cpu[i].head;
+  slow_all(SLOW_STOP, 1);
 }
 
 // ---- told by the rest of the kernel ------------------------------------------
@@ -252,6 +410,8 @@ trace_tick(void)
   c->now_lo = (u32)now;
   barrier();
   c->now_hi = (u32)(now >> 32);
+  if(c->slow & SLOW_STOP)
+    stop_now(c, cpu, 0);
 }
 
 // CPU id is about to run its first process; those before it run already.  Readers
@@ -269,7 +429,11 @@ trace_switch(struct proc *next)
   struct nt_cpu *c = &nt_page.cpu[mycpu()->id];
   c->pid = next ? (u16)next->pid : 0;
   c->ctx = next ? next->trace_ctx : NT_CTX_THREAD;
-  c->slow = (u8)((c->slow & ~SLOW_QUIET) | (next && next->quiet ? SLOW_QUIET : 0));
+  int quiet = next && next->quiet;
+  if(quiet && !(c->slow & SLOW_QUIET))
+    __atomic_fetch_or(&c->slow, SLOW_QUIET, __ATOMIC_SEQ_CST);
+  if(!quiet && (c->slow & SLOW_QUIET))
+    __atomic_fetch_and(&c->slow, (u8)~SLOW_QUIET, __ATOMIC_SEQ_CST);
 }
 
 // The current process begins or ends to read the trace.

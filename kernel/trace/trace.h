@@ -123,19 +123,24 @@ void trace_quiet(struct proc *, int on); // that is the current process
 void trace_netif(const u8 *mac, u32 ip); // en0, address in host order
 void trace_freeze(u32 flags);            // record nothing more; NT_PANICKED or 0
 void trace_thaw(void);                   // go on
+void trace_lossless(int on);             // heed the floors of nt_page
+void trace_stop_after(int (*match)(const struct nt_slot *), u32 n);
 
 // trace.c: which events are recorded
 extern u8 trace_base[NT_MAXEV]; // without any reader
 extern u32 trace_snaplen;       // bytes of a frame that the event frame keeps
 int trace_match(const char *pat, u32 n, u8 *set, u8 val);
 const char *trace_name(u32 id);
+u8 trace_stage(u32 id); // STAGE_
 extern struct nt_page nt_page;
 u32 trace_origin(void);              // head of each ring at boot
 void trace_select(const u8 *wanted); // trace_on = these, unless frozen
 
 // devtrace.c
-void devtrace_init(void);        // registers /dev/nettrace
-void devtrace_tick(void);        // timer interrupt of CPU 0: wakes readers
+void devtrace_init(void); // registers /dev/nettrace
+void devtrace_tick(void); // timer interrupt of CPU 0: wakes readers
+
+// control.c
 extern void (*trace_snap)(void); // set by net_init: netd, emit your figures
 extern const char trace_meta[];  // the description of all events
 extern const u32 trace_meta_len; // without its NUL

@@ -196,7 +196,7 @@ def test_a_view_filters(boot):
 def test_names_switch_events_at_run_time(boot):
     """base, enable and disable by name, with * and @: exactly these events stop and come back."""
     vm = boot(cpus=1, mb=64, append='trace=all,-clock_sync')
-    steps = ['base -sys_*', 'base -@STACK', 'base +sys_*,+@STACK', 'disable e1000_*', 'enable e1000_*,mark']
+    steps = ['base -sys_*', 'base -@STACK', 'base +sys_*,+@STACK', 'disable e1000_*,frame', 'enable e1000_*,frame,mark']
     get(vm)
     for line in steps:
         vm.cmd(f'echo {line} > /dev/nettrace')
@@ -386,6 +386,8 @@ def test_packets_have_one_end(boot):
 # ---- the ring's own edges ---------------------------------------------------------
 
 def test_slot_numbers_pass_2_to_the_32nd(boot):
+    """Each ring begins 96 slots before.  Which CPU does how much is for the scheduler to
+    say; but of several hundred slots on two CPUs, one has its 96."""
     vm = boot(cpus=2, mb=64, append='trace_slots=65536 trace_head0=4294967200', ports=(80, 7001), extra=TESTS, wait=READY)
     got = []
     thread = catch(vm, 7001, '0', got)
@@ -395,12 +397,14 @@ def test_slot_numbers_pass_2_to_the_32nd(boot):
     thread.join()
     stream = Trace(got[0])
     saved, ring = outside(vm)
-    assert all(head < 1 << 31 for head in ring.heads[:1]), 'CPU 0 has passed it'
+    passed = [cpu for cpu, head in enumerate(ring.heads) if head < 1 << 31]
+    assert passed and len(ring.slots) > 2 * 96
     check_account(stream, ring)
     assert slots_of(stream, written(stream)) == saved.slots == ring.slots
     assert not [row for row in stream.records() if row['event'] == 'lost']
-    numbers = [row['seq'] for row in written(stream) if row['cpu'] == 0]
-    assert numbers[0] == 4294967200 and numbers[-1] < 1 << 31
+    for cpu in passed:
+        numbers = [row['seq'] for row in written(stream) if row['cpu'] == cpu]
+        assert numbers[0] == 4294967200 and numbers[-1] < 1 << 31
 
 
 def test_ring_after_a_panic(tmp_path):
