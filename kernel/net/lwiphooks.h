@@ -18,6 +18,7 @@ u32_t net_isn(const ip_addr_t *local, u16_t lport, const ip_addr_t *remote, u16_
 
 // stream.c: a segment for this connection, before lwIP looks at it; not ERR_OK: it shall not.
 err_t sock_segment(struct tcp_pcb *pcb, const struct tcp_hdr *hdr, u16_t len);
+void sock_options(struct tcp_hdr *hdr, u16_t optlen, u16_t opt1len, u8_t *opt2);
 // watch.c: header in host order; pcb may be a listener's or in TIME-WAIT.
 void watch_seg_in(struct tcp_pcb *pcb, const struct tcp_hdr *hdr, u16_t optlen, u16_t opt1len,
                   const u8_t *opt2, struct pbuf *p);
@@ -25,7 +26,7 @@ void watch_seg_in(struct tcp_pcb *pcb, const struct tcp_hdr *hdr, u16_t optlen, 
 void net_ack_later(struct tcp_pcb *pcb, const struct tcp_hdr *hdr, u16_t len);
 #define LWIP_HOOK_TCP_INPACKET_PCB(pcb, hdr, optlen, opt1len, opt2, p) \
   (watch_seg_in(pcb, hdr, optlen, opt1len, opt2, p), net_ack_later(pcb, hdr, (p)->tot_len), \
-   sock_segment(pcb, hdr, (p)->tot_len))
+   sock_options(hdr, optlen, opt1len, opt2), sock_segment(pcb, hdr, (p)->tot_len))
 
 // watch.c: a segment leaves TCP, header in network order, pcb may be 0.  Adds no option.
 u32_t *watch_seg_out(struct pbuf *p, const struct tcp_hdr *hdr, const struct tcp_pcb *pcb, u32_t *opts);

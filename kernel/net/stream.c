@@ -23,6 +23,8 @@
 #define PLENTY   32             // buffers a socket may queue before its tiny ones are copied
 #define BLOCK    2048           // bytes of what they are copied into
 
+#define OPT_NOBODYS 254 // RFC 4727: for experiments
+
 #define FLOW(s) .laddr = (s)->laddr, .raddr = (s)->raddr, .lport = (s)->lport, .rport = (s)->rport
 
 static u8 ext; // our place in a pcb's ext_args
@@ -242,6 +244,7 @@ merge(struct sock *s, struct pbuf *p)
   TRACE(pkt_link, .pkt = b->pkt, .sock = s->id, .parent = p->pkt, .kind = LINK_MERGE, .off = b->len, .len = p->len);
   memmove((u8 *)b->payload + b->len, p->payload, p->len);
   b->len = b->tot_len = b->len + p->len;
+  p->fate |= FATE_SOCKET; // its bytes are there: no drop
   pbuf_free(p);
   return 1;
 }
@@ -463,6 +466,26 @@ sock_segment(struct tcp_pcb *pcb, const struct tcp_hdr *hdr, u16 len)
   return says_nothing(pcb, hdr, len) ? ERR_ABRT : ERR_OK;
 }
 
+// The options of a segment: opt1len bytes behind hdr, those up to optlen at opt2.  Only
+// a SYN has an MSS option (RFC 9293 3.7.1), but lwIP believes one in any segment, and
+// its tcp_write stops the kernel at a queued segment longer than the MSS: here such an
+// option gets a number that nobody knows.
+void
+sock_options(struct tcp_hdr *hdr, u16 optlen, u16 opt1len, u8 *opt2)
+{
+  if(TCPH_FLAGS(hdr) & TCP_SYN)
+    return;
+  for(u16 i = 0; i + 1 < optlen;) {
+    u8 *kind = i < opt1len ? (u8 *)(hdr + 1) + i : opt2 + i - opt1len;
+    u8 *len = i + 1 < opt1len ? (u8 *)(hdr + 1) + i + 1 : opt2 + i + 1 - opt1len;
+    if(*kind == LWIP_TCP_OPT_EOL || (*kind != LWIP_TCP_OPT_NOP && *len < 2))
+      return;
+    i += *kind == LWIP_TCP_OPT_NOP ? 1 : *len;
+    if(*kind == LWIP_TCP_OPT_MSS)
+      *kind = OPT_NOBODYS;
+  }
+}
+
 // ---- reading ------------------------------------------------------------
 
 // Why nothing can be read now: 1 wait, 0 end of stream, or -errno.
@@ -561,12 +584,25 @@ write_state(const struct sock *s)
   return 0;
 }
 
+// How many bytes the send queue has room for.  It counts bytes and segments, and
+// tcp_write takes all it is given or nothing: a peer with tiny segments, or a tiny
+// window, would never get the first of a large write.
+static u32
+queue_room(const struct tcp_pcb *pcb)
+{
+  u32 half = pcb->snd_wnd_max / 2, mss = half > 0 && half < pcb->mss ? half : pcb->mss;
+  u32 m = tcp_sndbuf(pcb), left = TCP_SND_QUEUELEN - tcp_sndqueuelen(pcb);
+  if(tcp_sndqueuelen(pcb) >= TCP_SND_QUEUELEN - 1) // one may go for the end of the last segment
+    return 0;
+  return m < (left - 1) * mss ? m : (left - 1) * mss;
+}
+
 // Hand up to n bytes to TCP.  Returns how many it took; 0: no room now.
 static int
 sock_tx(struct sock *s, const char *src, u32 n)
 {
   struct tcp_pcb *pcb = s->pcb;
-  u32 m = tcp_sndbuf(pcb), seq = pcb->snd_lbb;
+  u32 m = queue_room(pcb), seq = pcb->snd_lbb;
   if(m > n)
     m = n;
   if(m == 0 || tcp_write(pcb, src, m, TCP_WRITE_FLAG_COPY) != ERR_OK)

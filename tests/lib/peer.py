@@ -193,9 +193,9 @@ class Wire:
         header = struct.pack('!HHHH', sport, dport, 8 + len(data) if length is None else length, 0)
         return self.ipv4(17, filled(header, 6, data, self.pseudo(17, 8 + len(data)), csum), **ip)
 
-    def tcp(self, sport, dport, seq, ack, flags, data=b'', wnd=65535, options=b'', off=None, csum=None, **ip):
+    def tcp(self, sport, dport, seq, ack, flags, data=b'', wnd=65535, options=b'', off=None, csum=None, urg=0, **ip):
         off = 5 + len(options) // 4 if off is None else off
-        header = struct.pack('!HHIIBBHHH', sport, dport, seq % 2**32, ack % 2**32, off << 4, flags, wnd, 0, 0) + options
+        header = struct.pack('!HHIIBBHHH', sport, dport, seq % 2**32, ack % 2**32, off << 4, flags, wnd, 0, urg) + options
         return self.ipv4(6, filled(header, 16, data, self.pseudo(6, len(header) + len(data)), csum), **ip)
 
     # Sending and receiving
