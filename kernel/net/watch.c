@@ -71,12 +71,12 @@ watch_settle(void)
 
 // ---- IP, ICMP, UDP -------------------------------------------------
 
-// The transport header behind ip, if there is one and it has 8 bytes of the first n.
+// The transport header behind ip, if it has 8 bytes of the first n, and no fragment's.
 static const u8 *
 transport(const u8 *ip, u32 n)
 {
   u32 hlen = 4 * (ip[0] & 15);
-  return be16_at(ip + 6) & 0x1fff || hlen < IP_HLEN || hlen + 8 > n ? 0 : ip + hlen;
+  return be16_at(ip + 6) & 0x3fff || hlen < IP_HLEN || hlen + 8 > n ? 0 : ip + hlen;
 }
 
 static void
@@ -163,6 +163,22 @@ fragment_out(struct pbuf *p, const u8 *ip)
   leaving->fate |= FATE_STACK;
 }
 
+// What is behind the IP header of a packet that leaves, from src to to.
+static void
+above_out(const struct pbuf *p, const struct netif *netif, u32 src, u32 to)
+{
+  const u8 *ip = p->payload;
+  const u8 *m = transport(ip, p->len);
+  if(m && ip[9] == PROTO_ICMP)
+    TRACE(icmp_out, .pkt = p->pkt, .sock = 0, .src = src, .dst = to, .type = m[0], .code = m[1],
+          .id = be16_at(m + 4), .seq = be16_at(m + 6));
+  if(m && ip[9] == PROTO_UDP) {
+    TRACE(udp_out, .pkt = p->pkt, .sock = 0, .laddr = src, .raddr = to, .lport = be16_at(m), .rport = be16_at(m + 2),
+          .len = be16_at(m + 4) - 8, .csum = be16_at(m + 6));
+    watch_names_out(p->pkt, m, ip + p->len - m, netif);
+  }
+}
+
 // An IP packet leaves, complete but for the Ethernet header.
 void
 watch_ip_out(struct pbuf *p, struct netif *netif, const ip4_addr_t *dst)
@@ -177,15 +193,7 @@ watch_ip_out(struct pbuf *p, struct netif *netif, const ip4_addr_t *dst)
   TRACE(ip_out, .pkt = p->pkt, .sock = 0, .src = src, .dst = to, .len = be16_at(ip + 2), .ipid = be16_at(ip + 4),
         .frag = be16_at(ip + 6), .proto = ip[9], .ttl = ip[8], .tos = ip[1], .netif = 0,
         .nexthop = watch_next_hop(netif, dst));
-  const u8 *m = transport(ip, p->len);
-  if(m && ip[9] == PROTO_ICMP)
-    TRACE(icmp_out, .pkt = p->pkt, .sock = 0, .src = src, .dst = to, .type = m[0], .code = m[1],
-          .id = be16_at(m + 4), .seq = be16_at(m + 6));
-  if(m && ip[9] == PROTO_UDP) {
-    TRACE(udp_out, .pkt = p->pkt, .sock = 0, .laddr = src, .raddr = to, .lport = be16_at(m), .rport = be16_at(m + 2),
-          .len = be16_at(m + 4) - 8, .csum = be16_at(m + 6));
-    watch_names_out(p->pkt, m, ip + p->len - m, netif);
-  }
+  above_out(p, netif, src, to);
 }
 
 // ---- fragments (ld --wrap) ---------------------------------------------------
@@ -201,6 +209,8 @@ __wrap_ip4_frag(struct pbuf *p, struct netif *netif, const ip4_addr_t *dst)
 {
   pkt_birth(p);
   leaving = p;
+  const struct ip_hdr *ip = p->payload;
+  above_out(p, netif, lwip_ntohl(ip->src.addr), lwip_ntohl(ip->dest.addr));
   err_t e = __real_ip4_frag(p, netif, dst);
   leaving = 0;
   if(e == ERR_MEM && (p->fate & 0xff) == 0)

@@ -117,7 +117,7 @@ compare_timers(struct shadow *s, const struct tcp_pcb *pcb)
   u32 rto = pcb->rto * TCP_SLOW_INTERVAL;
   if(pcb->nrtx > s->nrtx && why == TCP_WHY_TIMER)
     timer(s, TCPTIMER_REXMIT, TIMEROP_FIRE, rto);
-  else if((pcb->rtime >= 0) != (s->rtime >= 0))
+  if((pcb->rtime >= 0) != (s->rtime >= 0))
     timer(s, TCPTIMER_REXMIT, pcb->rtime >= 0 ? TIMEROP_START : TIMEROP_STOP, pcb->rtime >= 0 ? rto : 0);
   if(pcb->persist_backoff > s->persist)
     timer(s, TCPTIMER_PERSIST, s->persist ? TIMEROP_FIRE : TIMEROP_START, persist_ms(pcb->persist_backoff));
