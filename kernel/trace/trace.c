@@ -65,6 +65,21 @@ quiet_wants(const struct cpu *me, u32 id)
   return stage != STAGE_SOCKET && stage != STAGE_SYSCALL && stage != STAGE_CPU;
 }
 
+// Set or clear a bit of every ring's slow.
+static void
+slow_all(u8 bit, int on)
+{
+  for(u32 i = 0; i < NT_MAXCPU; i++) {
+    u8 *slow = &nt_page.cpu[i].slow;
+    if(*slow & SLOW_NORING)
+      continue;
+    if(on)
+      __atomic_fetch_or(slow, bit, __ATOMIC_SEQ_CST);
+    else
+      __atomic_fetch_and(slow, (u8)~bit, __ATOMIC_SEQ_CST);
+  }
+}
+
 // trace_stop_after's order: what each CPU has looked at, and what may still be written.
 static struct {
   int (*match)(const struct nt_slot *);
@@ -89,7 +104,7 @@ stop_now(struct nt_cpu *c, u32 cpu, u32 n)
   if(!stop.found || (s32)(xadd(&stop.left, -n) - n) >= (n == 0))
     return 0;
   trace_freeze(0);
-  __atomic_fetch_and(&c->slow, (u8)~SLOW_STOP, __ATOMIC_SEQ_CST);
+  slow_all(SLOW_STOP, 0);
   return 1;
 }
 
@@ -350,21 +365,6 @@ trace_thaw(void)
 {
   __atomic_fetch_and(&nt_page.hdr.flags, ~(u32)NT_FROZEN, __ATOMIC_SEQ_CST);
   memmove(trace_on, wanted, sizeof(trace_on));
-}
-
-// Set or clear a bit of every ring's slow.
-static void
-slow_all(u8 bit, int on)
-{
-  for(u32 i = 0; i < NT_MAXCPU; i++) {
-    u8 *slow = &nt_page.cpu[i].slow;
-    if(*slow & SLOW_NORING)
-      continue;
-    if(on)
-      __atomic_fetch_or(slow, bit, __ATOMIC_SEQ_CST);
-    else
-      __atomic_fetch_and(slow, (u8)~bit, __ATOMIC_SEQ_CST);
-  }
 }
 
 // Writers have to heed the floors, or need not any more.  Calls do not overlap.

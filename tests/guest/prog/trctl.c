@@ -1,0 +1,267 @@
+// trctl: what /dev/nettrace refuses, and what its control lines do, judged by results.
+// Each wrong result is a line "WRONG ..."; the last line is "trctl: N checks".
+// For tests/guest/test_tracectl.py.
+#include "types.h"
+#include "fcntl.h"
+#include "net.h"
+#include "nettrace.h"
+#include "sys.h"
+#include "user.h"
+
+#define IS(expr, want) is(expr, want, #expr, __LINE__)
+
+static int checks;
+static char buf[16384], text[65536];
+
+static int
+is(int got, int want, const char *text, int line)
+{
+  checks++;
+  if(got != want)
+    printf(1, "WRONG line %d: %s = %d, not %d\n", line, text, got, want);
+  return got == want;
+}
+
+static int
+equal(const char *a, const char *b, u32 n)
+{
+  while(n > 0 && *a == *b)
+    a++, b++, n--;
+  return n == 0;
+}
+
+static int
+has(const char *in, const char *part)
+{
+  for(u32 n = strlen(part); *in; in++)
+    if(equal(in, part, n))
+      return 1;
+  return 0;
+}
+
+static const char *
+account(void)
+{
+  int fd = open("/dev/nettrace.stat", O_RDONLY), n, got = 0;
+  while((n = read(fd, text + got, sizeof(text) - 1 - got)) > 0)
+    got += n;
+  text[got] = 0;
+  close(fd);
+  return text;
+}
+
+static int
+say(int fd, const char *line)
+{
+  return write(fd, line, strlen(line));
+}
+
+static void
+refused(int fd, const char *line, const char *why)
+{
+  checks++;
+  int n = say(fd, line);
+  if(n != -EINVAL || !has(account(), why))
+    printf(1, "WRONG \"%s\": %d, \"%s\" is not in .stat\n", line, n, why);
+}
+
+// Everything up to now; the records left in buf are of no use.
+static void
+drain(int fd)
+{
+  int n;
+  while((n = read(fd, buf, sizeof(buf))) > 0)
+    ;
+  IS(n, -EAGAIN);
+}
+
+// How many records of writers with this system call number in byte 24 come.
+static int
+events(int fd, int nr)
+{
+  int n, got = 0;
+  while((n = read(fd, buf, sizeof(buf))) > 0)
+    for(struct nt_slot *s = (void *)buf; s < (struct nt_slot *)(buf + n); s += s->nsl)
+      got += s->seq != 0 && s->nsl == 1 && (nr < 0 || s->p[0] == nr);
+  IS(n, -EAGAIN);
+  return got;
+}
+
+static void
+bad_lines(void)
+{
+  static const char *const line[][2] = {
+    {"filter", "err \"unknown event \""},
+    {"filter tcp_state", "err \"want FIELD OP VALUE\""},
+    {"filter tcpx to == 1", "err \"unknown event tcpx\""},
+    {"filter tcp_state nix == 1", "err \"unknown field nix\""},
+    {"filter tcp_state to = 1", "err \"want one of == != < <= > >= & behind the field\""},
+    {"filter tcp_state to ==", "err \"want a number, an address or a name as value\""},
+    {"filter tcp_state to == HAPPY", "err \"unknown name HAPPY\""},
+    {"filter tcp_state to == 12x", "err \"bad number 12x\""},
+    {"filter tcp_state to == 99999999999999999999", "err \"bad number"},
+    {"filter tcp_state laddr == 10.0.2.256", "err \"bad number"},
+    {"filter tcp_state to == 1 to == 2", "err \"want && between terms\""},
+    {"filter tcp_state to == 1 &&", "err \"want a term behind &&\""},
+    {"filter tcp_state to==1&&to==1&&to==1&&to==1&&to==1", "err \"too many terms\""},
+    {"filter proc name == 1", "err \"field is no number name\""},
+    {"filter mark text == 1", "err \"field is no number text\""},
+    {"filter wakeup,tcp_rexmit why == 1 && kind == NET", "err \"unknown name NET\""},
+    {"only", "err \"only: want pkt N"},
+    {"only pkt 0", "err \"only: want pkt N"},
+    {"only sock 65536", "err \"only: want pkt N"},
+    {"only flow 10.0.2.15:80", "err \"only: want pkt N"},
+    {"only flow 10.0.2.15:80-10.0.2.2:0", "err \"only: want pkt N"},
+    {"mode fast", "err \"mode: want overwrite or lossless\""},
+    {"self yes", "err \"self: want on or off\""},
+    {"snaplen 38", "err \"snaplen: want 37, 85, 133 or 181\""},
+    {"stop-on nosuch", "err \"unknown event nosuch\""},
+    {"stop-on mark after x", "err \"stop-on: want at most 1000000 slots behind after\""},
+    {"stop-on tcp_state to == HAPPY after 3", "err \"unknown name HAPPY\""},
+    {"nonsense", "err \"unknown command\""},
+  };
+  int fd = open("/dev/nettrace", O_RDWR | O_NONBLOCK), wo = open("/dev/nettrace", O_WRONLY);
+  for(u32 i = 0; i < sizeof(line) / sizeof(line[0]); i++)
+    refused(fd, line[i][0], line[i][1]);
+  refused(wo, "filter mark pid == 1", "refused \"filter: not open for reading\"");
+  refused(wo, "mode lossless", "refused \"mode: not open for reading\"");
+  refused(wo, "self on", "refused \"self: not open for reading\"");
+  refused(wo, "only off", "refused \"only: not open for reading\"");
+  memset(buf, '#', 600);
+  IS(write(wo, buf, 127), 127);
+  IS(write(wo, buf, 128), -EINVAL);
+  IS(has(account(), "refused \"line too long\""), 1);
+  IS(write(wo, buf, 513), -EINVAL);
+  IS(has(account(), "refused \"too much in one write\""), 1);
+  IS(write(wo, "mark\0x", 6), -EINVAL);
+  IS(has(account(), "refused \"NUL in a line\""), 1);
+  IS(write(wo, (void *)0x80100000, 5), -EFAULT);
+  IS(read(fd, (void *)0x80100000, 4096), -EFAULT);
+  IS(read(fd, (void *)bad_lines, 4096), -EFAULT);
+  IS(read(fd, buf, 255), -EINVAL);
+  IS(read(fd, buf, 256), 256); // nothing was consumed: the header comes
+  IS(equal(buf, "NETTRF1", 8), 1);
+  IS(read(wo, buf, 4096), -1);
+  for(int i = 0; i < 8; i++)
+    IS(say(fd, "filter mark pid == 1"), 20);
+  refused(fd, "filter mark pid == 1", "err \"too many filters\"");
+  IS(say(fd, "filter off"), 10);
+  IS(has(account(), "frozen 0"), 1);
+  close(fd);
+  close(wo);
+}
+
+static void
+many_opens(void)
+{
+  int fd[17];
+  for(int i = 0; i < 16; i++)
+    IS((fd[i] = open("/dev/nettrace", O_RDONLY)) > 0, 1);
+  IS(open("/dev/nettrace", O_RDONLY), -ENFILE);
+  IS((fd[16] = open("/dev/nettrace", O_WRONLY)) > 0, 1); // needs no reader
+  for(int i = 0; i < 17; i++)
+    close(fd[i]);
+}
+
+static void
+views(void)
+{
+  int fd = open("/dev/nettrace", O_RDWR | O_NONBLOCK);
+  IS(say(fd, "disable *\nenable sys_exit\nself on\n"), 34);
+  drain(fd);
+  for(int i = 0; i < 10; i++)
+    getpid();
+  IS(events(fd, 11), 10); // ourselves
+  IS(say(fd, "self off\nfilter sys_exit nr == getpid && ret == 1\n"), 50);
+  drain(fd);
+  for(int i = 0; i < 10; i++)
+    getpid();
+  IS(events(fd, -1), 0);
+  IS(say(fd, "self on\nfilter off\nfilter sys_exit nr==getpid\n"), 46);
+  drain(fd);
+  getpid();
+  sleep(0);
+  getpid();
+  IS(events(fd, -1), 2); // sleep is not among them
+  IS(say(fd, "filter off\nonly pid 1\n"), 22);
+  drain(fd);
+  getpid();
+  IS(events(fd, 11), 0);
+  IS(say(fd, "only off\n"), 9);
+  drain(fd);
+  getpid();
+  IS(events(fd, 11), 1);
+  close(fd);
+}
+
+// A record stops the recorder, some slots later.
+static void
+flight(void)
+{
+  int fd = open("/dev/nettrace", O_RDWR | O_NONBLOCK), n, after = -1, last = 0;
+  IS(say(fd, "disable *\nenable mark,ctl"), 25);
+  drain(fd);
+  IS(say(fd, "stop-on ctl ok == 0 after 3"), 27);
+  for(int i = 0; i < 5; i++)
+    IS(say(fd, "mark before"), 11);
+  IS(has(account(), "frozen 0"), 1);
+  IS(say(fd, "trigger"), -EINVAL);
+  for(int i = 0; i < 5000 && !has(account(), "frozen 1"); i++)
+    say(fd, "mark behind");
+  IS(has(account(), "frozen 1"), 1);
+  while((n = read(fd, buf, sizeof(buf))) > 0)
+    for(struct nt_slot *s = (void *)buf; s < (struct nt_slot *)(buf + n); s += s->nsl) {
+      if(after >= 0)
+        after += s->nsl;
+      if(s->nsl == 1 && equal((char *)s->p, "\0trigger", 8))
+        after = 0;
+      last++;
+    }
+  IS(n, 0);
+  IS(after >= 0 && after <= 3, 1); // these two kinds of the three
+  IS(say(fd, "start"), 5);
+  IS(has(account(), "frozen 0"), 1);
+  close(fd);
+}
+
+// A reader that waits is woken, or killed; the next finds nothing amiss.
+static void
+waiting(void)
+{
+  int p[2], status;
+  IS(pipe(p), 0);
+  for(int what = 0; what < 2; what++) {
+    int pid = fork();
+    if(pid == 0) {
+      int fd = open("/dev/nettrace", O_RDWR);
+      say(fd, "mode lossless\ndisable *\nenable mark");
+      say(fd, "timeout 300");
+      while(read(fd, buf, sizeof(buf)) > 0)
+        ;
+      say(fd, "timeout 0");
+      write(p[1], "w", 1);
+      exits(read(fd, buf, sizeof(buf)) > 0 ? 7 : 1);
+    }
+    IS(read(p[0], buf, 1), 1);
+    int ctl = open("/dev/nettrace", O_WRONLY);
+    IS(what == 0 ? say(ctl, "mark wake") == 9 : kill(pid) == 0, 1);
+    close(ctl);
+    IS(waitpid(pid, &status, 0), pid);
+    IS(status, what == 0 ? 7 : -1);
+    IS(has(account(), "mode lossless"), 0);
+  }
+  close(p[0]);
+  close(p[1]);
+}
+
+int
+main(void)
+{
+  bad_lines();
+  many_opens();
+  views();
+  flight();
+  waiting();
+  printf(1, "trctl: %d checks\n", checks);
+  exits(0);
+}
