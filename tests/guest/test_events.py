@@ -10,6 +10,7 @@ import os
 import re
 import struct
 import subprocess
+import time
 from collections import Counter
 from types import SimpleNamespace
 
@@ -61,8 +62,10 @@ def small_things(w, f):
     for frame in pieces(w, 1, w.icmp(8, 0, 0x102, 1, BIG), (2, 0, 1), 0x4242):
         w.send(frame)
     f.echo, f.echo_parts = whole(w, 3, 'a piece of the echo reply')
-    w.vm.send('udpecho 7 &\n')
-    w.vm.wait_event('sock_state to=BOUND')
+    w.vm.cmd('udpecho 7 &')
+    end = time.monotonic() + CAP
+    while not re.search(r'udp .*:7 ', w.vm.cmd('netstat -a'), re.I):
+        assert time.monotonic() < end, 'udpecho has no port'
     w.send(w.udp(5001, 7, b'hello'))
     f.hello = w.expect(lambda p: p.udp and p.udp.sport == 7, 'the echo')
     body = struct.pack('!HHHH', 5001, 7, 8 + 3000, 0) + BIG[:3000]
