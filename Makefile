@@ -27,7 +27,7 @@ KOBJS = boot main cpu apboot trapentry trap syscall sysproc proc spinlock sleepl
   console uart vga kbd \
   bio disk log fs file pipe sysfile exec poll memdev kdebug \
   $(if $(DEBUG),ubsan memcheck lockcheck plant)
-TRACEOBJS = trace devtrace reader control filter only
+TRACEOBJS = trace devtrace reader control filter only patch func
 NETOBJS = e1000 ethif net sock stream dgram netconf netinfo sysnet watch watch_tcp watch_names chksum
 # Where watch.c sees packets and their memory begin and end, and fragments.
 WRAP = $(addprefix --wrap=,mem_free memp_free memp_malloc pbuf_alloc pbuf_clone pbuf_alloced_custom ip4_frag ip4_reass \
@@ -42,7 +42,7 @@ UPROGS = arp cat echo fetch free grep host httpd ifconfig init iperf kill ln ls 
   poweroff ps rm sh sleep spin sysfuzz ttcp udpecho uptime wc zombie
 UFILES = README index.html rc
 # Programs of tests/guest/prog; they are on the disk of the tests alone.
-TPROGS = load serve5 sockets tcp tracecat crash hostile traps badelf limits debug tty polls contract_fs contract_full contract_lib contract_mem contract_proc count filerace netbench oldhttp status nofiles trstress trctl
+TPROGS = tracecost load serve5 sockets tcp tracecat crash hostile traps badelf limits debug tty polls contract_fs contract_full contract_lib contract_mem contract_proc count filerace netbench oldhttp status nofiles trstress trctl
 
 NETTRACE = align check console decode dump flow info input label ladder main match merge meta out \
   pcapin ring session timeline tracefile wait why
@@ -83,6 +83,11 @@ $(patsubst %,$(K)/kernel/%.o,string ubsan memcheck lockcheck): KFLAGS += $(UNCHE
 # lwIP by -I: gcc -MM leaves out what -isystem finds, and tests/layers reads that.
 LWIPSEEN = -Ikernel/net -Ikernel/net/arch/libc -I$(LWIP)/src/include -include kernel/net/lwiptrace.h
 LFLAGS = $(KFLAGS) $(LWIPSEEN) $(ANYALIGN)
+# A nop at each function's entry, for kernel/trace/func.c; the network path and lwIP
+# alone.  Not every compiler can (clang): then there is no function tracer.
+FENTRY := $(if $(NOTRACE),,$(shell f='-pg -mfentry -mnop-mcount -mrecord-mcount'; \
+  $(CC) -m32 $$f -fno-pic -fno-pie -x c -S /dev/null -o /dev/null 2>/dev/null && echo $$f))
+$(NETOBJS:%=$(K)/kernel/net/%.o) $(LWIPOBJS:%=$(K)/lwip/obj/%.o): KFLAGS += $(FENTRY)
 # Programs from outside come as they are: -Wall, never an error; ours are checked.
 EFLAGS = $(M32) $(OPT) -fno-builtin -Ikernel/uapi -Iuser -Wall
 UFLAGS = $(EFLAGS) $(if $(WERROR),$(WARN) $(MUST))
@@ -184,7 +189,7 @@ $(B)/load: tools/bench/load.c
 # ---- verbs ---------------------------------------------------------------
 
 .PHONY: help setup setup-test setup-lint setup-bench demo test test-host test-guest test-wire qemu nettop gdb guest \
-  plant bench bench-net doctor lint lint-flags format loc shape clean
+  plant bench bench-net bench-trace doctor lint lint-flags format loc shape clean
 .DEFAULT_GOAL := all
 PYTHON ?= /usr/bin/python3
 CAPTURE = tools/nettrace/capture -c $(CPUS)
@@ -213,7 +218,8 @@ demo: setup ## boot, one real HTTP request, the merged timeline (run/latest)
 	@tools/demo $(CPUS)
 
 # Both kernels: tests of the one boot the other too.
-KERNELS = $(BUILD) DEBUG= all $(B)/tests.img $(B)/tests/fscheck && $(BUILD) DEBUG=1 $(B)/debug/kernel.elf
+# The one without a tracer is what test_tracecost compares with.
+KERNELS = $(BUILD) DEBUG= NOTRACE=1 $(B)/notrace/kernel.elf && $(BUILD) DEBUG= all $(B)/tests.img $(B)/tests/fscheck && $(BUILD) DEBUG=1 $(B)/debug/kernel.elf
 test: setup-test setup-lint ## all tests, those that boot the kernel also on the debug kernel
 	@$(KERNELS) && $(BUILD) tests
 	@$(PYTHON) tests/run
@@ -248,10 +254,14 @@ BENCHED = $(BUILD) DEBUG= NOTRACE= all $(B)/tests.img $(B)/load && $(BUILD) DEBU
 bench: setup-test setup-bench ## measure everything (never a test): build/bench.json
 	@$(BENCHED)
 	@$(PYTHON) tools/bench/bench
+	@$(PYTHON) tools/bench/trace
 	@$(PYTHON) tools/bench/net
 bench-net: setup-bench ## the network beside Linux's in the same QEMU (REF=none: alone)
 	@$(BENCHED)
 	@$(PYTHON) tools/bench/net
+bench-trace: setup-test ## what tracing costs, in instructions
+	@$(BENCHED)
+	@$(PYTHON) tools/bench/trace
 doctor: ## what this machine has and lacks
 	@tools/setup/doctor
 lint: setup-lint $(LWIPREADY) ## static analysis, format, shell scripts, layers (T=TOOL: that alone)

@@ -173,6 +173,7 @@ void panic_tell(void (*)(void), const char *, ...) __attribute__((noreturn, form
 void panic_trap(struct trapframe *, const char *why) __attribute__((noreturn));
 void panic_check(void);                // another CPU has panicked: stop here
 const char *symname(u32 pc, u32 *off); // "?" if it is no kernel text
+const char *symbol(u32 i, u32 *addr);  // the i-th function of the kernel, by address; 0: no more
 extern volatile u32 panicked;
 #define BACKTRACE 12
 void backtrace_take(u32 *pcs); // of the caller: BACKTRACE words

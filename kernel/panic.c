@@ -46,6 +46,16 @@ symname(u32 pc, u32 *off)
   return names + _kallsyms.sym[lo].name;
 }
 
+// Entry i of the table, by address; 0: there are fewer.
+const char *
+symbol(u32 i, u32 *addr)
+{
+  if(i >= _kallsyms.n)
+    return 0;
+  *addr = _kallsyms.sym[i].addr;
+  return (const char *)&_kallsyms.sym[_kallsyms.n] + _kallsyms.sym[i].name;
+}
+
 static void
 print_pc(u32 pc)
 {
@@ -71,7 +81,7 @@ walk_frames(u32 ebp, u32 *pcs, int n)
     // A hole below a kernel stack would fault: frames only ever go up.
     if(frame[0] != 0 && frame[0] <= ebp)
       break;
-    pcs[i++] = frame[1];
+    pcs[i++] = func_caller(&frame[1]);
     ebp = frame[0];
   }
   return i;

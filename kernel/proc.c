@@ -397,11 +397,12 @@ sleep_until(void *chan, struct spinlock *lk, u64 ns)
 static void
 wake(struct proc *p, u8 why)
 {
-  struct cpu *c = mycpu();
-  u32 pkt = c->proc && (c->trace_ctx == NT_CTX_THREAD || c->trace_ctx == NT_CTX_NETD) ? c->proc->pkt : 0;
-  if(!p->quiet) // a reader of the trace would be woken by what it is woken for
+  if(TRACING(wakeup) && !p->quiet) { // a reader of the trace would be woken by what it is woken for
+    struct cpu *c = mycpu();
+    u32 pkt = c->proc && (c->trace_ctx == NT_CTX_THREAD || c->trace_ctx == NT_CTX_NETD) ? c->proc->pkt : 0;
     TRACE(wakeup, .pkt = pkt, .sock = 0, .who = (u16)p->pid, .chan = (u32)p->chan, .why = why,
           .slept_us = us_since(p->since_tsc));
+  }
   make_runnable(p);
 }
 

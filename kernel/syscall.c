@@ -128,9 +128,19 @@ trace_enter(u32 nr)
 static void
 trace_exit(u32 nr, u16 sock, int ret, u64 since)
 {
-  struct proc *p = myproc();
-  TRACE(sys_exit, .pkt = sock ? p->pkt : 0, .sock = sock, .nr = (u16)nr, .ret = ret, .dur_us = us_since(since));
-  p->pkt = 0;
+  TRACE(sys_exit, .pkt = sock ? myproc()->pkt : 0, .sock = sock, .nr = (u16)nr, .ret = ret, .dur_us = us_since(since));
+}
+
+static int
+traced_call(u32 nr)
+{
+  u64 since = rdtsc();
+  int fd;
+  u16 sock = argint(0, &fd) < 0 ? 0 : sock_of(nr, (s16)fd); // before close ends it
+  trace_enter(nr);
+  int ret = table[nr]();
+  trace_exit(nr, sock, ret, since);
+  return ret;
 }
 
 // tf: the caller's registers.  Context: thread, interrupts on.
@@ -142,12 +152,8 @@ syscall(struct trapframe *tf)
     tf->eax = -1;
     return;
   }
-  u64 since = rdtsc();
-  int fd;
-  u16 sock = argint(0, &fd) < 0 ? 0 : sock_of(nr, (s16)fd); // before close ends it
-  trace_enter(nr);
-  int ret = table[nr]();
+  int ret = TRACING(sys_enter) || TRACING(sys_exit) ? traced_call(nr) : table[nr]();
   // exec has given us new registers, a program's main starts with its own %eax
   tf->eax = ret;
-  trace_exit(nr, sock, ret, since);
+  myproc()->pkt = 0;
 }

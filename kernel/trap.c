@@ -100,6 +100,7 @@ device(struct trapframe *tf)
   case T_IRQ0 + IRQ_WAKE:
     if(c->forget)
       cpu_drop_pgdir();
+    patch_park();
     break;
   case T_IRQ0 + IRQ_SPURIOUS:
     return; // no end of interrupt for this one, SDM

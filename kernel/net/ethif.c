@@ -122,7 +122,7 @@ drop_input(u8 reason, u32 eip)
 
 // Report that a received packet was dropped, and why: the only way one is dropped.
 // pkt: the one in input, or one that has no pbuf yet.
-__attribute__((noinline)) void
+NOFUNC __attribute__((noinline)) void
 net_drop(u32 pkt, u8 reason)
 {
   u32 eip = (u32)__builtin_return_address(0);
@@ -135,7 +135,7 @@ net_drop(u32 pkt, u8 reason)
 }
 
 // The same for bytes of ours that never became a packet.
-__attribute__((noinline)) void
+NOFUNC __attribute__((noinline)) void
 net_drop_unsent(u32 pkt, u8 reason)
 {
   report_drop(pkt, reason, DIR_OUT, (u32)__builtin_return_address(0), &unknown);
@@ -143,7 +143,7 @@ net_drop_unsent(u32 pkt, u8 reason)
 }
 
 // The same for a packet in a pbuf, which the caller frees.
-__attribute__((noinline)) void
+NOFUNC __attribute__((noinline)) void
 net_drop_pbuf(struct pbuf *p, u8 reason)
 {
   if(p->fate & PKT_ENDED)
@@ -192,7 +192,7 @@ late_reason(const struct pbuf *p)
 
 // A pbuf is freed: if it is a packet whose end has not been seen, this is it.
 // While its own input runs that is only noted: the reason may come later.
-void
+NOFUNC void
 pkt_died(struct pbuf *p)
 {
   u8 fate = p->fate & 0xff;

@@ -376,7 +376,7 @@ ip_drop_reason(u8 reason)
 
 // lwIP is about to count "counter" in "function" (lwiptrace.h).  The pbuf may be gone
 // already: only note it, ethif_rx decides when the input is over.
-void
+NOFUNC void
 lwt_stat(const char *counter, const char *function)
 {
   if(strcmp(counter, "link.xmit") == 0) {
@@ -453,19 +453,19 @@ allocated(struct pbuf *p, pbuf_layer layer, pbuf_type type, u32 site)
 
 #define SITE ((u32)__builtin_return_address(0))
 
-struct pbuf *
+NOFUNC struct pbuf *
 __wrap_pbuf_alloc(pbuf_layer layer, u16_t len, pbuf_type type)
 {
   return allocated(__real_pbuf_alloc(layer, len, type), layer, type, SITE);
 }
 
-struct pbuf *
+NOFUNC struct pbuf *
 __wrap_pbuf_clone(pbuf_layer layer, pbuf_type type, struct pbuf *p)
 {
   return allocated(__real_pbuf_clone(layer, type, p), layer, type, SITE);
 }
 
-struct pbuf *
+NOFUNC struct pbuf *
 __wrap_pbuf_alloced_custom(pbuf_layer layer, u16_t len, pbuf_type type, struct pbuf_custom *p, void *mem, u16_t n)
 {
   return allocated(__real_pbuf_alloced_custom(layer, len, type, p, mem, n), layer, type, SITE);
@@ -478,7 +478,7 @@ watch_pbuf_free(const struct pbuf *p, const u32 *frame)
 {
   const u32 *pbuf_frees = (const u32 *)frame[0];
   net_pbufs--;
-  TRACE(pbuf_free, .pkt = p->pkt, .sock = 0, .p = (u32)p, .site = pbuf_frees[1],
+  TRACE(pbuf_free, .pkt = p->pkt, .sock = 0, .p = (u32)p, .site = func_caller(&pbuf_frees[1]),
         .life_us = p->born ? net_us() - p->born : 0, .in_use = net_pbufs);
 }
 
@@ -524,7 +524,7 @@ timer_runs(const struct sys_timeo *t)
   running.tsc = rdtsc();
 }
 
-void *
+NOFUNC void *
 __wrap_memp_malloc(memp_t type)
 {
 #ifdef DEBUG // not for timers: lwIP has counted what it needs of these and depends on them

@@ -215,6 +215,16 @@ cmd_start(struct reader *r, char *arg)
   return 0;
 }
 
+static const char *
+cmd_func(struct reader *r, char *arg)
+{
+  (void)r;
+  int err = func_select(arg);
+  if(err == -EOPNOTSUPP)
+    return "func: this kernel was built without function entry nops";
+  return err ? "func: unknown or forbidden function" : 0;
+}
+
 // Add a condition, or drop them all.
 static const char *
 cmd_filter(struct reader *r, char *arg)
@@ -351,6 +361,7 @@ static const struct {
   {"stop-on", cmd_stop_on, 0},
   {"stop", cmd_stop, 0},
   {"start", cmd_start, 0},
+  {"func", cmd_func, 0},
 };
 
 // Obey one line, which is cut up.  0, or why it was refused.

@@ -246,8 +246,10 @@ static int
 devtrace_open(struct file *f, int minor, int omode)
 {
   f->priv = 0;
-  if(minor > 1)
+  if(minor > 2)
     return -ENODEV;
+  if(minor == 2)
+    return 0;
   if(minor == 1)
     return stat_open(f);
   return (omode & (O_WRONLY | O_RDWR)) == O_WRONLY ? 0 : stream_open(f);
@@ -256,6 +258,11 @@ devtrace_open(struct file *f, int minor, int omode)
 static int
 devtrace_read(struct file *f, char *dst, int n)
 {
+  if(f->minor == 2) {
+    n = func_names((u32)(unsigned long)f->priv, dst, n); // priv: how far this open has read
+    f->priv = (char *)f->priv + n;
+    return n;
+  }
   if(f->priv == 0)
     return -EINVAL;
   return f->minor == 1 ? stat_read(f->priv, dst, n) : stream_read(f->priv, f, dst, n);
@@ -267,7 +274,7 @@ devtrace_close(struct file *f)
 {
   if(f->priv && f->minor == 1)
     stat_close(f->priv);
-  if(f->priv == 0 || f->minor == 1)
+  if(f->priv == 0 || f->minor != 0)
     return;
   struct reader *r = f->priv;
   acquiresleep(&trace_ctl);

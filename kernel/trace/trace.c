@@ -217,6 +217,8 @@ begin_slow(u32 id, u32 state)
 u64 TRACE_FAST
 trace_begin(u32 id)
 {
+  if(__builtin_expect(!trace_on[id], 0))
+    return 0; // the code at the TRACE is changed a little later than the word
   u32 state = readeflags() & FL_IF;
   cli();
   struct cpu *me = mycpu();
@@ -263,7 +265,7 @@ trace_emit(u32 id, const void *body, u32 n, const void *tail, u32 ntail)
   cli();
   struct cpu *me = mycpu();
   struct nt_cpu *c = my_nt_cpu(me);
-  if(!c->slow || slow_wants(id, nsl)) {
+  if(trace_on[id] && (!c->slow || slow_wants(id, nsl))) {
     ((struct nt_count *)P2V(c->count_pa))->emitted[id] += nsl;
     u32 s = xadd(&c->head, nsl);
     u64 now = rdtsc();
@@ -317,14 +319,14 @@ trace_stage(u32 id)
 }
 
 // Does s match the n characters at pat, where * stands for any run of characters?
-static int
-glob(const char *pat, u32 n, const char *s)
+int
+trace_glob(const char *pat, u32 n, const char *s)
 {
   if(n == 0)
     return *s == 0;
   if(*pat == '*')
-    return glob(pat + 1, n - 1, s) || (*s && glob(pat, n, s + 1));
-  return *s == *pat && glob(pat + 1, n - 1, s + 1);
+    return trace_glob(pat + 1, n - 1, s) || (*s && trace_glob(pat, n, s + 1));
+  return *s == *pat && trace_glob(pat + 1, n - 1, s + 1);
 }
 
 // Set set[id] = val for each event that the n characters at pat name: an event's
@@ -334,7 +336,7 @@ trace_match(const char *pat, u32 n, u8 *set, u8 val)
 {
   int found = 0;
   for(u32 id = 0; id < NTRACE; id++) {
-    int hit = n && *pat == '@' ? glob(pat + 1, n - 1, event[id].stage_name) : glob(pat, n, event[id].name);
+    int hit = n && *pat == '@' ? trace_glob(pat + 1, n - 1, event[id].stage_name) : trace_glob(pat, n, event[id].name);
     if(hit) {
       set[id] = val;
       found++;
@@ -350,6 +352,7 @@ trace_select(const u8 *set)
   memmove(wanted, set, sizeof(wanted));
   if(!(nt_page.hdr.flags & NT_FROZEN))
     memmove(trace_on, wanted, sizeof(trace_on));
+  patch_sites();
 }
 
 // Record nothing more.  flags: NT_PANICKED, or 0.  Any context, also a panic's.
@@ -365,6 +368,7 @@ trace_thaw(void)
 {
   __atomic_fetch_and(&nt_page.hdr.flags, ~(u32)NT_FROZEN, __ATOMIC_SEQ_CST);
   memmove(trace_on, wanted, sizeof(trace_on));
+  patch_sites();
 }
 
 // Writers have to heed the floors, or need not any more.  Calls do not overlap.

@@ -66,13 +66,44 @@ enum {
 #define TRACE_STI() ((void)0)
 #endif
 
+// gcc puts what follows the label behind the function's own path; clang knows no such word.
+#ifdef __clang__
+#define TRACE_COLD
+#else
+#define TRACE_COLD __attribute__((cold))
+#endif
+
 // 1 for each event that is recorded.
 extern u8 trace_on[NT_MAXEV];
 
-// Is the event recorded?  In a kernel made with NOTRACE=1 none is: the compiler sees
-// a constant and leaves each TRACE out, but still reads it.
-#ifdef NOTRACE
+// May the event be recorded?  The kernel's code answers: a nop of one instruction
+// where it is off, which patch.c makes a jump when it goes on; trace_begin asks
+// trace_on, which is always right.  The debug kernel, which compares its own code
+// with what was linked, and the host ask trace_on here.  In a kernel made with
+// NOTRACE=1 no event is: the compiler sees a constant and leaves each TRACE out, but
+// still reads it.
+#if defined(NOTRACE)
 #define TRACING(ev) 0
+#elif defined(__i386__) && !defined(DEBUG)
+#define TRACE_SITES
+#define TRACING(ev) ({ \
+  __label__ on_, end_; \
+  int is_ = 0; \
+  asm goto("1: .byte 0x0f,0x1f,0x44,0,0\n\t" \
+           ".pushsection .trace_sites,\"a\"\n\t" \
+           ".long 1b, %l[on_], %c0\n\t" \
+           ".popsection" \
+           : \
+           : "i"(TR_##ev) \
+           : \
+           : on_); \
+  goto end_; \
+on_: \
+  TRACE_COLD; \
+  is_ = 1; \
+end_: \
+  is_; \
+})
 #else
 #define TRACING(ev) __builtin_expect(trace_on[TR_##ev], 0)
 #endif
@@ -130,11 +161,36 @@ void trace_stop_after(int (*match)(const struct nt_slot *), u32 n);
 extern u8 trace_base[NT_MAXEV]; // without any reader
 extern u32 trace_snaplen;       // bytes of a frame that the event frame keeps
 int trace_match(const char *pat, u32 n, u8 *set, u8 val);
+int trace_glob(const char *pat, u32 n, const char *s); // does s match, where * is any run of characters?
 const char *trace_name(u32 id);
 u8 trace_stage(u32 id); // STAGE_
 extern struct nt_page nt_page;
 u32 trace_origin(void);              // head of each ring at boot
 void trace_select(const u8 *wanted); // trace_on = these, unless frozen
+
+// patch.c
+#define PATCH_SIZE 5 // bytes of a nop, jump or call
+#define PATCH_JMP  0xe9
+#define PATCH_CALL 0xe8
+void patch_begin(void);                     // stop the other CPUs
+void patch_code(u32 at, u8 opcode, u32 to); // to 0: a nop
+void patch_end(void);                       // go on
+void patch_park(void);                      // interrupt: somebody has called patch_begin
+#ifdef TRACE_SITES
+void patch_sites(void); // TRACE() sites as trace_on says
+#else
+static inline void
+patch_sites(void)
+{
+}
+#endif
+
+// func.c: the function tracer.  A function that asks who called it is NOFUNC: the
+// answer would be the tracer.
+#define NOFUNC __attribute__((no_instrument_function))
+int func_select(const char *pat);          // names with *, commas between; "off"
+u32 func_caller(const u32 *ret);           // what lies at ret, or lay there before the tracer changed it
+int func_names(u32 off, char *dst, int n); // read the table of the kernel's functions
 
 // devtrace.c
 void devtrace_init(void); // registers /dev/nettrace

@@ -31,7 +31,8 @@ ELSEWHERE = {
     'lost': 'tests/guest/test_trace.py',
     'reader_stat': 'tests/host/test_ring.c',
     'ctl': 'tests/host/test_ring.c',
-    'func': 'kernel/trace/events.def',  # nobody emits it yet
+    'func': 'tests/guest/test_func.py',
+    'func_exit': 'tests/guest/test_func.py',
 }
 
 

@@ -34,6 +34,7 @@ static const struct {
   {"console", 1, 1},
   {"nettrace", 3, 0},
   {"nettrace.stat", 3, 1},
+  {"nettrace.syms", 3, 2},
 };
 
 __attribute__((format(printf, 1, 2), noreturn)) static void
