@@ -1,0 +1,284 @@
+"""nettrace, the guest's program: what it prints is compared with what the host's tool and our
+own reader (tests/lib/evidence.py) make of the same ring.
+"""
+
+import json
+import os
+import re
+import socket
+import subprocess
+from decimal import Decimal
+from urllib.request import urlopen
+
+import pytest
+
+from evidence import Ring, Trace
+from vm import BUILD, CAP, NETTRACE, VM, run_line
+
+TESTS = ('-i', os.path.join(BUILD, 'tests.img'))
+READY = ('ip', 'e1000_rx', 'tcp_state to=LISTEN')
+ROW = re.compile(r'^ *(\d+\.\d{3}) +(\d+\.\d{3})  (\w*) +([a-z]\w+) ?(.*)$', re.M)
+
+
+def one_request(vm):
+    """A request on a connection that httpd has accepted and sleeps in poll for."""
+    with socket.create_connection(('127.0.0.1', vm.port(80)), CAP) as client:
+        vm.wait_event('sock_accept')
+        vm._until(lambda: vm.events('switch')[-1]['next'] == 0, 'nobody runs any more')
+        client.sendall(b'GET /rc HTTP/1.0\r\n\r\n')
+        while client.recv(65536):
+            pass
+    vm.wait_event('sock_state to=CLOSED')
+
+
+@pytest.fixture(scope='module')
+def guest():
+    """One guest for all that only looks; its ring stands still."""
+    with VM(cpus=2, mb=64, append='trace=all,-func', extra=TESTS, wait=READY, name='nettrace') as vm:
+        one_request(vm)
+        vm.cmd('nettrace stop')
+        yield vm
+
+
+def ring(vm):
+    return Ring(os.path.join(vm.dir, 'ram'))
+
+
+def records(vm):
+    return ring(vm).records()
+
+
+# ---- why ----------------------------------------------------------------------
+
+def journey(text, pkt):
+    """The rows of why: [(time, gap, part, event, fields)]; all sums come out, exactly."""
+    head, *_ = text.split('\n', 1)
+    assert head == f'packet #{pkt}'
+    rows = [(Decimal(t), Decimal(gap), *rest) for t, gap, *rest in ROW.findall(text)]
+    *rows, (total, gaps, *_) = rows
+    assert re.search(r'sum of the gaps$', text, re.M)
+    assert rows[0][:3] == (0, 0, '') and all(row[2] for row in rows[1:])
+    assert [sum(row[1] for row in rows[:k + 1]) for k in range(len(rows))] == [row[0] for row in rows]
+    assert total == gaps == rows[-1][0]
+    spent = dict(re.findall(r' (\w+) (\d+\.\d{3})', re.search(r'^spent in:(.*)$', text, re.M).group(1)))
+    assert sum(map(Decimal, spent.values())) == total
+    for part, value in spent.items():
+        assert Decimal(value) == sum(row[1] for row in rows if row[2] == part), part
+    return rows
+
+
+def test_why_a_request(guest):
+    """From the interrupt to the process: our reader's records of the packet, at their times
+    to the nanosecond, and those of the interrupt and the two switches before and behind."""
+    seen, khz = records(guest), ring(guest).header['tsc_khz']
+    read = next(row for row in seen if row['event'] == 'sock_read')
+    pkt = read['pkt']
+    rows = journey(guest.cmd(f'nettrace why {pkt}'), pkt)
+    names = [row[3] for row in rows]
+    path = ['e1000_intr', 'wakeup', 'switch', 'e1000_rx', 'ethif_rx', 'ip_in', 'tcp_seg_in', 'sock_rx', 'wakeup', 'switch',
+            'sock_read', 'sys_exit']
+    assert [name for name in names if name in path] == path
+    assert [part for _, _, part, event, _ in rows if event in path][1:] == \
+        ['irq', 'scheduler', 'ring', 'driver', 'queue', 'ip', 'tcp', 'socket', 'scheduler', 'application', 'application'] \
+        or 'application' in [row[2] for row in rows]
+
+    born = next(i for i, row in enumerate(seen) if row['pkt'] == pkt)
+    woken = next(row for row in seen if row['event'] == 'wakeup' and row['pkt'] == pkt)
+
+    def last(event, before, **fields):
+        return [row for row in seen[:before] if row['event'] == event and
+                all(row['fields'][key] == value for key, value in fields.items())][-1]
+    netd = next(row['fields']['who'] for row in reversed(seen[:born]) if row['event'] == 'wakeup')
+    back = next(row for row in seen[seen.index(woken):] if row['event'] == 'switch' and row['fields']['next'] == read['pid'])
+    want = [last('e1000_intr', born), last('wakeup', born, who=netd), last('switch', born, next=netd), back]
+    want = sorted(want + [row for row in seen if row['pkt'] == pkt], key=lambda row: row['tsc'])
+    assert [row['event'] for row in want] == names
+
+    def ns(row):
+        return row['tsc'] * 1000000 // khz
+    assert [int(row[0] * 1000) for row in rows] == [ns(row) - ns(want[0]) for row in want]
+
+
+def test_why_every_packet(guest):
+    """Each one that the ring has: all its records, sums that come out, and the links, to
+    either side, that our reader finds."""
+    seen = records(guest)
+    kinds = ring(guest).sets['LINK']
+    links = {(row['pkt'], row['fields']['parent'], kinds[row['fields']['kind']]) for row in seen if row['event'] == 'pkt_link'}
+    pkts = sorted({row['pkt'] for row in seen if row['pkt']})
+    said = guest.cmd('; '.join(f'nettrace why {pkt}' for pkt in pkts[-12:]))
+    texts = re.findall(r'^packet #\d+\n.*?(?=^packet|\Z)', said, re.M | re.S)
+    assert len(texts) == 12
+    found = set()
+    for pkt, text in zip(pkts[-12:], texts):
+        own = [row['event'] for row in seen if row['pkt'] == pkt]
+        assert [row[3] for row in journey(text, pkt) if row[3] in own and row[3] not in ('wakeup', 'switch')] == \
+            [event for event in own if event not in ('wakeup', 'switch')]
+        of_it = {(int(child), pkt, kind) for child, kind in re.findall(r'^#(\d+) is (\w+) of it$', text, re.M)}
+        parents = {(pkt, int(parent), kind) for kind, parent in re.findall(r'^is (\w+) of #(\d+)$', text, re.M)}
+        assert of_it == {link for link in links if link[1] == pkt} and parents == {link for link in links if link[0] == pkt}
+        found |= {kind for _, _, kind in of_it | parents}
+    assert found >= {'SEGMENT', 'REPLY', 'ACKED_BY'}
+
+
+def test_why_says_what_is_missing(boot):
+    """No such packet; and without the scheduler's events, how to get them."""
+    vm = boot(cpus=1, mb=64)
+    with urlopen(f'http://127.0.0.1:{vm.port(80)}/rc', timeout=CAP) as answer:
+        answer.read()
+    vm.wait_event('sock_state to=CLOSED')
+    vm.cmd('nettrace stop')
+    seen = vm.events()
+    last = max(row['pkt'] for row in seen)
+    assert vm.cmd('nettrace why 99999') == f'nettrace: no packet #99999 in the ring, which has #1 to #{last}\n'
+    pkt = next(row['pkt'] for row in seen if row['event'] == 'sock_read')
+    text = vm.cmd(f'nettrace why {pkt}')
+    assert 'switch' not in [row[3] for row in journey(text, pkt)]
+    assert re.search(r'^no scheduler here: nettrace enable @CPU,@SYSCALL ', text, re.M)
+
+
+# ---- records as lines, and as a file ------------------------------------------
+
+def plain(line):
+    """A dump's line without what the two tools must differ in: the clock, the frame of the
+    capture, names of addresses (the guest has no symbols), the spelling of states."""
+    line = re.sub(r'^\S+ |( frame=\d+$)', '', line)
+    line = re.sub(r'\b(buf|chan|site|p|eip|handler|fn|caller)=\S+', r'\1=', line)
+    return line.replace('_', '-')
+
+
+def test_dump_is_the_hosts(guest):
+    """Line by line what the host's tool prints; -n and -e choose."""
+    mine = guest.cmd("nettrace dump -e 'tcp_*,e1000_*,@SOCKET,sys_exit' -n 150").splitlines()
+    host = guest.tool('dump', '-q', '--only', 'tcp_*,e1000_*,sock_*,sys_exit').splitlines()
+    assert [plain(line) for line in mine] == [plain(line) for line in host[:150]] and len(mine) > 100
+    times = [Decimal(line.split()[0]) for line in mine]
+    assert times == sorted(times)
+    two = [guest.cmd(f'nettrace dump -e {words} -n 1') for words in ('sock_read', 'tcp_seg_in')]
+    both = guest.cmd('nettrace dump -e sock_read -e tcp_seg_in -n 2').splitlines()
+    assert len(both) == 2 and all(line.count('\n') == 1 for line in two) and both[0] + '\n' in two
+
+
+def test_saved_file_is_the_hosts(guest, tmp_path):
+    """The stream in a file, read by our reader and by the host's tool."""
+    seen = records(guest)
+    assert re.search(r'^nettrace: /t\.nt: \d+ events$', guest.cmd("nettrace save -e 'tcp_*,sock_*' -o /t.nt"), re.M)
+    with urlopen(f'http://127.0.0.1:{guest.port(80)}/t.nt', timeout=CAP) as answer:
+        data = answer.read()
+    trace, whole = Trace(data), ring(guest)
+    want = [row for row in seen if row['event'].startswith(('tcp_', 'sock_'))]
+    assert trace.slots == [whole.slots[row['slot']] for row in want] and len(want) > 20
+    assert trace.meta == whole.meta
+    assert all(trace.header[key] == whole.header[key] for key in ('boot_id', 'tsc_khz', 'mac', 'ip', 'build'))
+    file = tmp_path / 't.nt'
+    file.write_bytes(data)
+    rows = subprocess.run([NETTRACE, 'dump', '--json', file], stdout=subprocess.PIPE, check=True, timeout=CAP).stdout
+    rows = [row for row in map(json.loads, rows.splitlines()) if row['event']]
+    assert [(row['event'], row['tsc'], row['pkt']) for row in rows] == [(row['event'], row['tsc'], row['pkt']) for row in want]
+    said = guest.cmd('nettrace save -o /big.nt')
+    full = re.search(r'^nettrace: /big\.nt: full after (\d+) events; ', said, re.M)
+    assert full, said
+    with urlopen(f'http://127.0.0.1:{guest.port(80)}/big.nt', timeout=CAP) as answer:
+        big = answer.read()
+    slots = Trace(big[:len(big) // 64 * 64]).slots
+    assert len(big) == 70 << 10 and slots == whole.slots[:len(slots)]
+
+
+def test_live(boot):
+    """What happens from now on, a line each; -n ends it, and so does Ctrl-C."""
+    vm = boot(cpus=2, mb=64)
+    vm.cmd('nettrace mark long before')
+    vm.send('nettrace -e mark -n 2 &\n')
+    vm._until(lambda: any(row['text'] == 'enable mark' for row in vm.events('ctl')), 'the reader has said what it wants')
+    vm.send('nettrace mark one; nettrace mark two\n')
+    lines = [vm.expect(r'^(?:\$ )?\d+\.\d{9} (cpu\d thread pid=\d+ mark text=\w+)$').group(1) for _ in range(2)]
+    assert [line.split('=')[-1] for line in lines] == ['one', 'two']
+    assert [plain(line) for line in vm.tool('dump', '-q', '--only', 'mark').splitlines()][1:] == lines
+    vm.send('nettrace -e icmp_in\n')
+    vm._until(lambda: any(row['text'] == 'enable icmp_in' for row in vm.events('ctl')), 'the second reader')
+    vm.key('\x03')
+    vm.expect(r'^\$ ')
+    assert 'open ' not in vm.cmd('nettrace stat'), 'both readers are gone'
+
+
+def test_filters(guest):
+    """-f and -c go to the kernel as they are: the records that are true by our reader's reckoning."""
+    seen = [row for row in records(guest) if row['event'] == 'tcp_seg_out']
+    pkt = seen[-1]['pkt']
+    for words, want in [("-f 'tcp_seg_out len > 0'", [row for row in seen if row['fields']['len'] > 0]),
+                        ("-f 'tcp_seg_out flags & SYN && len == 0'", [row for row in seen if row['fields']['flags'] & 2]),
+                        (f"-c 'only pkt {pkt}'", [row for row in seen if row['pkt'] == pkt])]:
+        lines = guest.cmd(f'nettrace dump -e tcp_seg_out {words}').splitlines()
+        assert [int(re.search(r' #(\d+) ', line).group(1)) for line in lines] == [row['pkt'] for row in want] != []
+
+
+# ---- what is recorded -----------------------------------------------------------
+
+LISTED = re.compile(r'^(\w+) +(\w+) +(on|off) +(\d+)  (.*)\n((?: {9}.*\n)*)', re.M)
+
+
+def test_list_is_the_metadata(guest):
+    """All events with their sentence and fields, and the counts of the frozen ring; one
+    alone with the meaning of each field."""
+    found = LISTED.findall(guest.cmd('nettrace list'))
+    whole = ring(guest)
+    assert [(stage, name, fields.split()) for stage, name, _, _, _, fields in found] == \
+        [(stage, name, [field[1] for field in fields]) for name, stage, fields in whole.events.values()]
+    counts = {whole.events[k][0]: sum(row[k] for row in whole.emitted) for k in whole.events}
+    assert {name: int(count) for _, name, _, count, _, _ in found} == counts and counts['tcp_state'] > 3
+    for _, name, _, _, doc, _ in found:
+        assert re.search(rf'^event \d+ {name} \w+ {re.escape(doc)}$', whole.meta, re.M)
+    lines = guest.cmd('nettrace list sock_read').splitlines()[2:]
+    said = re.search(r'^event \d+ sock_read .*\n((?:\t.*\n)*)', whole.meta, re.M).group(1)
+    assert [(kind, name, *rest) for name, kind, *rest in (line.split() for line in lines)] == \
+        [tuple(line.split()) for line in said.splitlines()]
+
+
+def test_enable_and_disable(boot):
+    """The list says what is recorded, and that is so."""
+    vm = boot(cpus=1, mb=64)
+
+    def listed(pattern):
+        return {name: (on, int(count)) for _, name, on, count, _, _ in LISTED.findall(vm.cmd(f"nettrace list '{pattern}'"))}
+    before = listed('*')
+    assert before['tcp_state'][0] == before['mark'][0] == 'on' and before['switch'] == before['sys_exit'] == ('off', 0)
+    assert vm.cmd("nettrace enable '@CPU' sys_exit; nettrace disable 'icmp_*'; ping -c 1 10.0.2.2 | wc") != ''
+    after = listed('*')
+    assert after['switch'][0] == after['sys_exit'][0] == 'on' and after['switch'][1] > 0 and after['sys_exit'][1] > 0
+    assert after['icmp_in'] == ('off', 0) and after['sys_enter'] == ('off', 0)
+    assert after['ip_in'][1] > before['ip_in'][1]
+    assert {name for name, (on, _) in listed('@CPU').items() if on == 'on'} == listed('@CPU').keys()
+    stat = vm.cmd('nettrace stat')
+    assert re.search(r'^cpu 0 head \d+ ', stat, re.M) and stat.endswith('frozen 0\n') and 'event ' not in stat
+
+
+@pytest.mark.parametrize('line, status, said', [
+    ('nettrace list', 0, 'STAGE '),
+    ('nettrace -h', 0, 'usage: nettrace'),
+    ('nettrace why -h', 0, 'usage: nettrace'),
+    ('nettrace nosuch', 2, 'usage: nettrace'),
+    ('nettrace -x', 2, 'nettrace: no option -x'),
+    ('nettrace -n 0', 2, 'nettrace: 0: want a number'),
+    ('nettrace dump more', 2, 'usage: nettrace'),
+    ('nettrace save', 2, 'usage: nettrace'),
+    ('nettrace why', 2, 'usage: nettrace'),
+    ('nettrace why 7x', 2, 'nettrace: 7x: want a number'),
+    ('nettrace enable', 2, 'usage: nettrace'),
+    ('nettrace why 12345678', 1, 'nettrace: no packet #12345678 in the ring'),
+    ('nettrace list nosuch', 1, 'nettrace: no event nosuch'),
+    ('nettrace enable tcpx', 1, 'nettrace: enable tcpx: unknown event tcpx'),
+    ('nettrace mark', 1, 'nettrace: mark: mark: want 1 to 100 characters'),
+    ('nettrace dump -e tcpx', 1, 'nettrace: enable tcpx: unknown event tcpx'),
+    ('nettrace dump -f tcpx', 1, 'nettrace: filter tcpx: '),
+    ('nettrace dump -n 1 -c fro -c mark', 1, 'nettrace: fro: unknown command'),
+    ('nettrace mark ' + 'm' * 130, 1, 'nettrace: a line is too long'),
+    ('nettrace save -o /no/such', 1, 'nettrace: /no/such: '),
+], ids=lambda value: value[:30] if isinstance(value, str) else None)
+def test_exit_status(guest, line, status, said):
+    text = guest.cmd('status ' + line)
+    assert text.startswith(said) and text.endswith(f'status {status}\n'), text
+
+
+def test_no_device(tmp_path):
+    code, gave, said = run_line('rm /dev/nettrace; nettrace dump', tmp_path / 'run')
+    assert (code, gave) == (0, '1') and said.startswith('nettrace: /dev/nettrace: '), said
