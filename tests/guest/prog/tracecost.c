@@ -92,11 +92,13 @@ measure(void)
   printf(1, "http %d %d %d\n", sum / N, least, most);
 }
 
-// Write a control line; a refusal ends the program.
+// Write a control line, none if pat is -; a refusal ends the program.
 static void
 control(const char *words, const char *pat)
 {
   char line[128];
+  if(pat[0] == '-' && pat[1] == 0)
+    return;
   strcpy(line, words);
   strcpy(line + strlen(line), pat);
   int fd = open("/dev/nettrace", O_WRONLY);
@@ -125,7 +127,7 @@ main(int argc, char *argv[])
     control("func ", argv[1]);
   measure();
   if(argc > 1) {
-    control("func ", "off");
+    control("func ", argv[1][0] == '-' ? argv[1] : "off");
     measure();
   }
   exits(0);
