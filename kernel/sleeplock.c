@@ -15,6 +15,7 @@ initsleeplock(struct sleeplock *l, const char *name)
   initlock(&l->lk, name);
   l->lk.why = SLEEPWHY_LOCK;
   l->owner = 0;
+  l->waiting = 0;
   l->name = name;
   l->class = 0;
 }
@@ -24,7 +25,9 @@ take(struct sleeplock *l)
 {
   while(l->owner) {
     slock_waits(l);
+    l->waiting++;
     sleep(l, &l->lk);
+    l->waiting--;
   }
   l->owner = myproc();
   slock_has(l);
@@ -37,7 +40,8 @@ give(struct sleeplock *l)
     panic("sleeplock: %s is not ours to release", l->name);
   slock_lets_go(l);
   l->owner = 0;
-  wakeup(l);
+  if(l->waiting) // a look through the whole process table
+    wakeup(l);
 }
 
 void

@@ -5,8 +5,9 @@
 #include "spinlock.h"
 
 struct sleeplock {
-  struct spinlock lk; // guards the two words below
+  struct spinlock lk; // guards owner and waiting
   struct proc *owner; // 0 while free
+  u32 waiting;        // how many sleep for it
   const char *name;
   u8 class; // lockcheck.c's, in the debug kernel; 0 not known yet
 };
