@@ -122,7 +122,7 @@ hand_over(void)
 {
   cons.w = cons.e;
   wakeup(&cons.r);
-  poll_wake();
+  poll_wake(&devsw[CONSOLE_MAJOR]);
 }
 
 // Keep a byte; 0 if the buffer is full.

@@ -194,7 +194,7 @@ int pipewrite(struct file *, const char *src, int n);
 int pipepoll(struct file *);
 
 // poll.c
-void poll_wake(void); // something may have become ready; not from an emit
+void poll_wake(const void *what); // it may have become ready; not from an emit
 void poll_init(void);
 
 // printf.c: %d %u %x %p %s %c %%, with l(ong long), width and 0

@@ -69,7 +69,7 @@ pipeclose(struct pipe *p, int writable)
   }
   int open = p->readopen || p->writeopen;
   release(&p->lock);
-  poll_wake();
+  poll_wake(p);
   if(!open)
     kfree((char *)p);
 }
@@ -122,7 +122,7 @@ piperead(struct file *f, char *dst, int n)
   wakeup(&p->nwrite);
   release(&p->lock);
   if(done)
-    poll_wake();
+    poll_wake(p);
   return done;
 }
 
@@ -147,13 +147,13 @@ pipewrite(struct file *f, const char *src, int n)
       break;
     if(m) { // tell pollers too before sleeping, but not under the lock: look again
       release(&p->lock);
-      poll_wake();
+      poll_wake(p);
       acquire(&p->lock);
     } else
       sleep(&p->nwrite, &p->lock);
   }
   release(&p->lock);
-  poll_wake();
+  poll_wake(p);
   return done == 0 && n > 0 ? -EAGAIN : done;
 }
 

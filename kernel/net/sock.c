@@ -144,7 +144,7 @@ void
 sock_notify(struct sock *s)
 {
   wakeup(s);
-  poll_wake();
+  poll_wake(s);
 }
 
 // When a wait of ms milliseconds that begins now is over; 0: never.

@@ -96,7 +96,7 @@ devtrace_tick(void)
     r->polled = 0;
   }
   if(pollers)
-    poll_wake();
+    poll_wake(&devsw[NETTRACE_MAJOR]);
 }
 
 static int
