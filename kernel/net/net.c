@@ -378,8 +378,9 @@ net_syn_in(struct pbuf *p)
   ip4_addr_t src, dst;
   memcpy(&src, ip + 12, 4);
   memcpy(&dst, ip + 16, 4);
+  u16 sport = be16_at(t), dport = be16_at(t + 2);
   for(struct tcp_pcb *pcb = tcp_tw_pcbs; pcb; pcb = pcb->next) {
-    if(pcb->remote_port != be16_at(t) || pcb->local_port != be16_at(t + 2) || pcb->remote_ip.addr != src.addr ||
+    if(pcb->remote_port != sport || pcb->local_port != dport || pcb->remote_ip.addr != src.addr ||
        pcb->local_ip.addr != dst.addr)
       continue;
     u32 seq = (u32)be16_at(t + 4) << 16 | be16_at(t + 6);

@@ -27,7 +27,8 @@
 
 #define FLOW(s) .laddr = (s)->laddr, .raddr = (s)->raddr, .lport = (s)->lport, .rport = (s)->rport
 
-static u8 ext; // our place in a pcb's ext_args
+static u8 ext;   // our place in a pcb's ext_args
+static u16 gone; // [n] number of the socket whose pcb, left alone, was freed last
 
 // ---- socket and pcb -----------------------------------------------------
 
@@ -54,7 +55,9 @@ static void
 on_destroy(u8_t id, void *data)
 {
   (void)id;
-  if(data && ((u32)data & 1) == 0)
+  if((u32)data & 1)
+    gone = (u32)data >> 1;
+  else if(data)
     ((struct sock *)data)->pcb = 0;
 }
 
@@ -820,8 +823,10 @@ hang_up(struct sock *s)
   }
   if(pcb->state != LISTEN)
     pcb->tmr = tcp_ticks; // see sock_segment
-  tcp_close(pcb);         // its death, if this was it, has been seen by watch.c
-  watch_all();
+  gone = 0;
+  tcp_close(pcb);
+  if(gone != s->id) // else watch.c has seen its death
+    watch_pcb(pcb);
 }
 
 static void
