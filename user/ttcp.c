@@ -26,7 +26,7 @@ static int
 connection(int listening, uint port, const char *host)
 {
   struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
-  int on = 1, fd = socket(AF_INET, SOCK_STREAM, 0), r = fd;
+  int on = 1, r, fd = socket(AF_INET, SOCK_STREAM, 0);
   if(fd < 0)
     die("socket", fd);
   if(!listening) {

@@ -222,6 +222,7 @@ cmd_console(struct opts *o)
   if(raw && !o->quiet)
     fputs("nettrace: Ctrl-] leaves the console, the guest goes on\r\n", stderr);
   talk(keys, fileno(f), watch);
+  fclose(f);
   restore();
   if(isatty(1))
     fputs("\n", stdout);
