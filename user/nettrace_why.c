@@ -254,7 +254,7 @@ put_event(const struct nt_slot *s, int room)
   struct nt_line line = {text, 0, sizeof(text)};
   nt_print(&line, &tr, s);
   int from = 0;
-  while(from < line.n && text[from] != ' ')
+  while(from < line.n && (text[from] == '#' || text[from] == '-' || ('0' <= text[from] && text[from] <= '9')))
     from++;
   while(from < line.n && text[from] == ' ')
     from++;
