@@ -1,570 +1,50 @@
-// nettop: the network's connections and last events, live, from /dev/nettrace.
+// nettop: the network's connections, packets, drops and events, live, from
+// /dev/nettrace.
 //
 // Each refresh asks the kernel for a snapshot (records about every socket and
-// process), reads what came, and draws.  All that it knows of events stands in
-// `rules`, by name: a new column is a rule, a member of struct flow and a place
-// in flow_line; an event that this kernel does not have changes nothing.
-//
-// The screen is built in `want` and compared with `seen`, what the terminal
-// shows: only the difference is sent.  The console goes back to its old mode
-// when this process ends, however it ends.
+// process), reads what came, lets the model count and the views draw (nettop.h has
+// the rooms).  This file has the options, the keys and the loop.  The console goes
+// back to its old mode when this process ends, however it ends.
 #include "types.h"
 #include "fcntl.h"
 #include "net.h"
 #include "sys.h"
 #include "ulib64.h"
 #include "user.h"
-#include "ntread.h"
+#include "nettop.h"
 
 #define DEVICE  "/dev/nettrace"
-#define COLS    80
-#define MAXROWS 60
-#define HEAD    4    // lines above the flows
-#define NTAIL   6    // events shown
-#define NFLOW   128  // flows remembered
-#define NPROG   128  // process names remembered
-#define LEAD_MS 100  // from asking for a snapshot to drawing it; also between two reads
-#define KEEP_MS 8000 // a closed flow stays on the screen
-#define SICK_MS 4000 // so long a flow is marked after a drop or retransmission
+#define LEAD_MS 100 // from asking for a snapshot to drawing it; also between two reads
+#define BATCH   160 // lines of a table printed as text
+#define CTRL(c) ((c) - '@')
+#define ESC     27
 
-// One per connection, listener or UDP socket.
-struct flow {
-  u32 born;                // order of appearance
-  u32 lport, raddr, rport; // its name; a listener has raddr 0
-  u32 sock, owner, proto, state, backlog;
-  u32 rx, tx; // bytes since it was made
-  u32 rtt_us, sndq, rcvq, rexmits, drops;
-  u32 snap;                        // number of the last snapshot it was in
-  u32 rx_old, tx_old, trouble_old; // as they were at the last refresh
-  u32 rx_rate, tx_rate;            // bytes per second
-  u32 sick_ms, gone_ms;            // when it last lost something, was found closed; 0 = not
-};
+struct ntread tr;
+struct choice want = {.interval_ms = 1000, .tail = 1};
+static struct model still; // the model at the last refresh: what the screen shows
+static int batch, cpu_on;  // cpu_on: events that view 7 needs were switched on by us
 
-// Since the last refresh, then per second.
-struct sums {
-  u32 events, rx_bytes, rx_frames, tx_bytes, tx_frames, irqs;
-};
+// What is typed in the last row: 0 nothing, '/' a filter, 'm' a mark.
+static char asking;
+static char typed[40];
+static int ntyped, escape; // escape: bytes of a sequence so far
+static u32 report[2];      // rows and columns in the terminal's answer
+static int asked, answers; // sent and not yet answered; it does answer
 
-static struct ntread tr;
-static struct flow flows[NFLOW];
-static int nflow;
-static struct sums sum, rate;
-static u32 drops, reason, rexmits, lost, my_ip;     // since nettop began
-static u32 rx_free, rx_size, tx_used, tx_size;      // the card's rings
-static u32 pbuf, pbuf_max, seg, seg_max, time_wait; // the stack's memory
-static u32 nborn, nsnap, now;                       // now: ms since boot
-static u32 closed, udp;                             // a TCP state, a protocol
-static struct nt_slot tail[NTAIL][NT_MAXNSL];
-static u32 ntail;
-static struct {
-  u32 pid;
-  char name[16];
-} prog[NPROG];
-static u32 nprog;
+// ---- the terminal ------------------------------------------------------------
 
-#define NSORT 4
-static const char *const sortname[NSORT] = {"rate", "pid", "port", "age"};
-static int batch, rows, paused, helping, sortkey;
-static const char *trace_state = "on";
-
-// ---- what the records say --------------------------------------------------
-
-#define IN_FLOW(x) 0, __builtin_offsetof(struct flow, x)
-
-enum how {
-  SET,
-  ADD,
-  COUNT,  // one more
-  REPEAT, // one more if the field says: sent more than once
-  PID,    // the process that did it
-  SNAP,   // the snapshot's number: the flow is alive
-};
-
-// Field of an event -> sum, or member of its flow.  field 0: none is needed.
-// The rules of one event stand together.
-static const struct rule {
-  const char *event, *field;
-  enum how how;
-  u32 *sum;
-  u32 off;
-} rules[] = {
-  {"e1000_rx", "len", ADD, &sum.rx_bytes, 0},
-  {"e1000_rx", 0, COUNT, &sum.rx_frames, 0},
-  {"e1000_tx", "len", ADD, &sum.tx_bytes, 0},
-  {"e1000_tx", 0, COUNT, &sum.tx_frames, 0},
-  {"e1000_intr", 0, COUNT, &sum.irqs, 0},
-  {"e1000_stat", "rx_free", SET, &rx_free, 0},
-  {"e1000_stat", "rx_size", SET, &rx_size, 0},
-  {"e1000_stat", "tx_used", SET, &tx_used, 0},
-  {"e1000_stat", "tx_size", SET, &tx_size, 0},
-  {"mem_stat", "pbuf", SET, &pbuf, 0},
-  {"mem_stat", "pbuf_max", SET, &pbuf_max, 0},
-  {"mem_stat", "seg", SET, &seg, 0},
-  {"mem_stat", "seg_max", SET, &seg_max, 0},
-  {"mem_stat", "tw", SET, &time_wait, 0},
-  {"ip_out", "src", SET, &my_ip, 0},
-  {"arp_out", "spa", SET, &my_ip, 0},
-  {"net_drop", 0, COUNT, &drops, 0},
-  {"net_drop", "reason", SET, &reason, 0},
-  {"lost", "n", ADD, &lost, 0},
-  {"tcp_seg_out", "xmit", REPEAT, &rexmits, 0},
-  {"tcp_seg_out", "xmit", REPEAT, IN_FLOW(rexmits)},
-  {"tcp_state", "to", SET, IN_FLOW(state)},
-  {"tcp_rtt", "srtt_us", SET, IN_FLOW(rtt_us)},
-  {"sock_accept", 0, PID, IN_FLOW(owner)},
-  {"sock_rx", "n", ADD, IN_FLOW(rx)},
-  {"sock_tx", "n", ADD, IN_FLOW(tx)},
-  {"sock_stat", 0, SNAP, IN_FLOW(snap)},
-  {"sock_stat", "srtt_us", SET, IN_FLOW(rtt_us)},
-  {"sock_stat", "sndq", SET, IN_FLOW(sndq)},
-  {"sock_stat", "rcvq", SET, IN_FLOW(rcvq)},
-  {"sock_stat", "rexmits", SET, IN_FLOW(rexmits)},
-  {"sock_stat", "backlog", SET, IN_FLOW(backlog)},
-  {"sock_stat", "proto", SET, IN_FLOW(proto)},
-  {"sock_stat", "state", SET, IN_FLOW(state)},
-  {"sock_stat", "owner", SET, IN_FLOW(owner)},
-  {"sock_count", "rx_b", SET, IN_FLOW(rx)},
-  {"sock_count", "tx_b", SET, IN_FLOW(tx)},
-  {"sock_count", "drops", SET, IN_FLOW(drops)},
-};
-#define NRULE (int)(sizeof(rules) / sizeof(rules[0]))
-
-// The names, looked up: per rule its event's number and its field; per event its
-// first rule, the fields that name a flow, and whether the tail shows it.
-static int rule_id[NRULE], first_rule[NT_MAXEV];
-static const struct nt_field *rule_field[NRULE];
-static const struct nt_field *flow_field[NT_MAXEV][3];
-static u8 in_tail[NT_MAXEV];
-static int proc_id;
-
-// The tail shows what happens to packets: not the scheduler, nor snapshots.
-static void
-look_up(void)
-{
-  static const char *const names[] = {"lport", "raddr", "rport"};
-  static const char *const noise[] = {"clock_sync", "proc", "ctl", "e1000_stat", "sock_stat", "sock_count"};
-  for(int i = NRULE; i-- > 0;) {
-    int id = rule_id[i] = nt_event(&tr, rules[i].event);
-    if(id < 0)
-      continue;
-    first_rule[id] = i;
-    if(rules[i].field)
-      rule_field[i] = nt_field(&tr, id, rules[i].field);
-  }
-  for(int id = 0; id < NT_MAXEV; id++) {
-    for(int k = 0; k < 3; k++)
-      flow_field[id][k] = nt_field(&tr, id, names[k]);
-    const char *stage = tr.event[id].stage;
-    in_tail[id] = stage && strcmp(stage, "CPU") != 0 && strcmp(stage, "MEM") != 0;
-    for(u32 i = 0; stage && i < sizeof(noise) / sizeof(noise[0]); i++)
-      in_tail[id] &= strcmp(tr.event[id].name, noise[i]) != 0;
-  }
-  proc_id = nt_event(&tr, "proc");
-  closed = nt_number(&tr, "TCPSTATE", "CLOSED");
-  udp = nt_number(&tr, "PROTO", "UDP");
-}
-
-// Room for one more flow: a new place, or that of the one closed first.
-static struct flow *
-flow_place(void)
-{
-  if(nflow < NFLOW)
-    return &flows[nflow++];
-  struct flow *old = &flows[0];
-  for(struct flow *f = flows; f < flows + nflow; f++)
-    if(f->gone_ms && (old->gone_ms == 0 || f->gone_ms < old->gone_ms))
-      old = f;
-  return old;
-}
-
-// The flow that record s is about: by its socket, else by its ends, if the event
-// has them (a connection that has no socket).
-// make: a new one if it is not known yet.  0: none.
-static struct flow *
-flow_of(const struct nt_slot *s, int make)
-{
-  const struct nt_field *const *name = flow_field[s->id];
-  u32 end[3];
-  int named = name[0] && name[1] && name[2];
-  for(int k = 0; named && k < 3; k++)
-    end[k] = nt_value(name[k], s);
-  struct flow *f = flows, *last = flows + nflow;
-  if(s->sock)
-    while(f < last && f->sock != s->sock)
-      f++;
-  else
-    while(f < last && (!named || f->gone_ms || f->lport != end[0] || f->raddr != end[1] || f->rport != end[2]))
-      f++;
-  if(f == last && (!named || !make))
-    return 0;
-  if(f == last) {
-    f = flow_place();
-    *f = (struct flow){.born = nborn++, .sock = s->sock, .snap = nsnap};
-  }
-  if(named) { // a socket gets its ends when it is bound, then connected
-    f->lport = end[0];
-    f->raddr = end[1];
-    f->rport = end[2];
-  }
-  return f;
-}
-
-// What becomes of old; v: the field's value.
-static u32
-obey(enum how how, u32 old, u32 v, const struct nt_slot *s)
-{
-  switch(how) {
-  case ADD:
-    return old + v;
-  case COUNT:
-    return old + 1;
-  case REPEAT:
-    return old + (v > 1);
-  case PID:
-    return s->pid;
-  case SNAP:
-    return nsnap;
-  default:
-    return v;
-  }
-}
-
-// Carry out all rules for one record.
-static void
-apply(const struct nt_slot *s)
-{
-  struct flow *f = 0;
-  for(int i = first_rule[s->id]; i < NRULE && rule_id[i] == s->id; i++) {
-    const struct rule *r = &rules[i];
-    if(r->field && rule_field[i] == 0)
-      continue; // this kernel's event has no such field
-    if(r->sum == 0 && f == 0)
-      f = flow_of(s, r->how != REPEAT);
-    if(r->sum == 0 && f == 0)
-      continue;
-    if(r->how == SNAP)
-      f->gone_ms = 0;
-    u32 *to = r->sum ? r->sum : (u32 *)((char *)f + r->off);
-    *to = obey(r->how, *to, rule_field[i] ? nt_value(rule_field[i], s) : 0, s);
-  }
-}
-
-static const char *
-prog_name(u32 pid)
-{
-  for(u32 i = 0; i < nprog && i < NPROG; i++)
-    if(prog[i].pid == pid)
-      return prog[i].name;
-  return "-";
-}
-
-static void
-learn_prog(const struct nt_slot *s)
-{
-  u32 i = 0;
-  while(i < nprog && i < NPROG && prog[i].pid != s->pid)
-    i++;
-  if(i == nprog || i == NPROG)
-    i = nprog++ % NPROG;
-  struct nt_line name = {prog[i].name, 0, sizeof(prog[i].name) - 1};
-  memset(prog[i].name, 0, sizeof(prog[i].name));
-  prog[i].pid = s->pid;
-  nt_text(&name, nt_field(&tr, proc_id, "name"), s);
-}
-
-// Read what there is, at most some seconds' worth.
-static void
-drain(void)
-{
-  const struct nt_slot *s;
-  for(int n = 0; n < 1 << 17 && (s = nt_next(&tr)) != 0; n++) {
-    sum.events++;
-    if(s->id >= NT_MAXEV)
-      continue;
-    if(in_tail[s->id])
-      memmove(tail[ntail++ % NTAIL], s, s->nsl * sizeof(*s));
-    if(s->id == proc_id)
-      learn_prog(s);
-    apply(s);
-  }
-}
-
-// ---- per refresh ---------------------------------------------------------
-
-static u32
-per_second(u32 n, u32 ms)
-{
-  u64 x = (u64)n * 1000;
-  if(ms == 0)
-    return 0;
-  div64(&x, ms);
-  return x;
-}
-
-static u32
-grown(u32 new, u32 old)
-{
-  return new > old ? new - old : 0;
-}
-
-// Turn what was counted in the last `ms` into rates; 0: only start counting.
-static void
-settle(u32 ms)
-{
-  u32 *from = (u32 *)&sum, *to = (u32 *)&rate;
-  int tracing = tr.status != 0 && sum.events; // our snapshots alone are some
-  trace_state = tracing ? "on" : "off";
-  if(tr.status == 0)
-    trace_state = "frozen";
-  for(u32 i = 0; i < sizeof(sum) / sizeof(u32); i++)
-    to[i] = per_second(from[i], ms);
-  memset(&sum, 0, sizeof(sum));
-  for(struct flow *f = flows; f < flows + nflow; f++) {
-    f->rx_rate = per_second(grown(f->rx, f->rx_old), ms);
-    f->tx_rate = per_second(grown(f->tx, f->tx_old), ms);
-    if(ms && f->rexmits + f->drops > f->trouble_old)
-      f->sick_ms = now;
-    f->rx_old = f->rx;
-    f->tx_old = f->tx;
-    f->trouble_old = f->rexmits + f->drops;
-    if(tracing && f->gone_ms == 0 && (nsnap - f->snap > 1 || (f->state == closed && f->proto != udp && f->lport)))
-      f->gone_ms = now;
-  }
-}
-
-// Forget what has been closed for long; the last flow takes the place.
-static void
-forget(void)
-{
-  for(int i = nflow; i-- > 0;)
-    if(flows[i].gone_ms && now - flows[i].gone_ms > KEEP_MS)
-      flows[i] = flows[--nflow];
-}
-
-// ---- drawing -------------------------------------------------------------
-
-static char want[MAXROWS][COLS], seen[MAXROWS][COLS];
-static struct flow *order[NFLOW];
-
-// Does a stand above b?  Open flows first, then the one closed last.
-static int
-above(const struct flow *a, const struct flow *b)
-{
-  if(a->gone_ms != b->gone_ms)
-    return a->gone_ms == 0 || (b->gone_ms && a->gone_ms > b->gone_ms);
-  u32 ra = a->rx_rate + a->tx_rate, rb = b->rx_rate + b->tx_rate;
-  if(sortkey == 0 && ra != rb)
-    return ra > rb;
-  if(sortkey == 1 && a->owner != b->owner)
-    return a->owner < b->owner;
-  if(sortkey == 2 && a->lport != b->lport)
-    return a->lport < b->lport;
-  return a->born < b->born;
-}
-
-static void
-sort_flows(void)
-{
-  for(int i = 0; i < nflow; i++) {
-    int k = i;
-    for(; k > 0 && above(&flows[i], order[k - 1]); k--)
-      order[k] = order[k - 1];
-    order[k] = &flows[i];
-  }
-}
-
-static void
-head_line(struct nt_line *o, int i)
-{
-  u32 s = now / 1000, open = 0;
-  for(int k = 0; k < nflow; k++)
-    open += flows[k].gone_ms == 0;
-  if(i == 0) {
-    nt_printf(o, "nettop %02u:%02u:%02u  en0 ", s / 3600, s / 60 % 60, s % 60);
-    nt_printf(o, my_ip ? "%I" : "no address", my_ip);
-    nt_printf(o, "  flows %u  ev %H/s  TRACE %s  lost %u%s", open, rate.events, trace_state, lost, paused ? "  PAUSED" : "");
-  } else if(i == 1) {
-    nt_printf(o, "rx %4HB/s %4Hp/s  tx %4HB/s %4Hp/s", rate.rx_bytes, rate.rx_frames, rate.tx_bytes, rate.tx_frames);
-    nt_printf(o, "  rexmit %H  drop %H%s", rexmits, drops, drops ? " " : "");
-    if(drops)
-      nt_named(o, &tr, "DROP", reason);
-  } else if(i == 2) {
-    nt_printf(o, "irq %4H/s", rate.irqs);
-    if(rx_size)
-      nt_printf(o, "  ring rx %u/%u tx %u/%u", rx_size - rx_free, rx_size, tx_used, tx_size);
-    if(pbuf_max)
-      nt_printf(o, "  pbuf %u max %u  seg %u max %u  time-wait %u", pbuf, pbuf_max, seg, seg_max, time_wait);
-  } else {
-    nt_printf(o, "   PID NAME    STATE        LPORT REMOTE                RX/s TX/s  RTT    Q  XM");
-  }
-}
-
-// A round-trip time in ms, in four characters: 0.42 48.0 250 3.1k
-static void
-put_rtt(struct nt_line *o, u32 us)
-{
-  if(us == 0)
-    nt_printf(o, "   -");
-  else if(us < 10000)
-    nt_printf(o, "%u.%02u", us / 1000, us % 1000 / 10);
-  else if(us < 100000)
-    nt_printf(o, "%u.%u", us / 1000, us % 1000 / 100);
-  else
-    nt_printf(o, "%4H", us / 1000);
-}
-
-static void
-flow_line(struct nt_line *o, const struct flow *f)
-{
-  char state[COLS], remote[COLS];
-  struct nt_line st = {state, 0, COLS - 1}, re = {remote, 0, COLS - 1};
-  nt_named(&st, &tr, f->proto == udp ? "PROTO" : "TCPSTATE", f->proto == udp ? udp : f->state);
-  nt_printf(&re, f->raddr ? "%I:%u" : "*", f->raddr, f->rport);
-  if(f->backlog)
-    nt_printf(&re, " waiting %u", f->backlog);
-  state[st.n] = remote[re.n] = 0;
-  char mark = f->gone_ms ? '-' : f->sick_ms && now - f->sick_ms < SICK_MS ? '*'
-                                                                          : ' ';
-  nt_printf(o, "%c%5u %-7s %-12s %5u %-21s ", mark, f->owner, prog_name(f->owner), state, f->lport, remote);
-  nt_printf(o, "%4H %4H ", f->rx_rate, f->tx_rate);
-  put_rtt(o, f->rtt_us);
-  nt_printf(o, " %4H %3H", f->sndq + f->rcvq, f->rexmits);
-}
-
-static void
-tail_line(struct nt_line *o, const struct nt_slot *s)
-{
-  u64 us = s->ts * 1000;
-  div64(&us, tr.h.tsc_khz ? tr.h.tsc_khz : 1);
-  nt_printf(o, " .%06u ", div64(&us, 1000000));
-  nt_print(o, &tr, s);
-}
-
-static struct nt_line
-row(int i)
-{
-  memset(want[i], ' ', COLS);
-  return (struct nt_line){want[i], 0, COLS - 1};
-}
-
-static const char *const help[NTAIL] = {
-  "* at the left: dropped or repeated something just now    - closed a moment ago",
-  "LPORT, REMOTE  our port, the peer      RX/s, TX/s  bytes per second in and out",
-  "RTT  round trip in ms, smoothed        XM  segments that were sent again",
-  "Q    bytes received but not read, and written but not acknowledged",
-  "lost: records this program was too slow for    drop: packets, last reason",
-  "TRACE on, off (nothing is recorded), frozen (nothing more will be)",
-};
-
-// The line between flows and tail; more: flows that found no place.
-static void
-rule_line(struct nt_line *o, int more)
-{
-  nt_printf(o, "-- ");
-  if(more > 0)
-    nt_printf(o, "%u more flows -- ", more);
-  nt_printf(o, "%s ", helping ? "help" : "last events");
-  while(o->n < o->max)
-    nt_printf(o, "-");
-}
-
-// Flows, then a rule, the tail and the keys; a small screen has no tail.
-static void
-draw_body(void)
-{
-  int ntl = rows >= HEAD + 4 + NTAIL + 2 ? NTAIL : 0, i = HEAD, room = rows - HEAD - 1 - (ntl ? ntl + 1 : 0);
-  sort_flows();
-  for(int k = 0; k < room; k++, i++) {
-    struct nt_line o = row(i);
-    if(k < nflow)
-      flow_line(&o, order[k]);
-  }
-  for(int k = 0; ntl && k <= ntl; k++, i++) {
-    struct nt_line o = row(i);
-    u32 n = ntail - ntl + k - 1; // the tail's oldest comes first
-    if(k == 0)
-      rule_line(&o, nflow - room);
-    else if(helping)
-      nt_printf(&o, " %s", help[k - 1]);
-    else if(n < ntail)
-      tail_line(&o, tail[n % NTAIL]);
-  }
-}
-
-// Send what differs between want and seen in one row.
-static void
-paint_row(struct nt_line *o, int i)
-{
-  char *w = want[i], *s = seen[i];
-  int end = COLS, old = COLS;
-  while(end > 0 && w[end - 1] == ' ')
-    end--;
-  while(old > 0 && s[old - 1] == ' ')
-    old--;
-  for(int c = 0, stop; c < end; c = stop) {
-    stop = c + 1;
-    if(w[c] == s[c])
-      continue;
-    for(int k = stop; k < end && k < stop + 6; k++) // a short gap is cheaper than a move
-      if(w[k] != s[k])
-        stop = k + 1;
-    nt_printf(o, "\033[%u;%uH", i + 1, c + 1);
-    for(int k = c; k < stop; k++)
-      nt_printf(o, "%c", w[k]);
-  }
-  if(old > end)
-    nt_printf(o, "\033[%u;%uH\033[K", i + 1, end + 1);
-  memmove(s, w, COLS);
-}
-
-// Show the state; body 0: only the head, the rest stays as it was.
-static void
-draw(int body)
-{
-  static char out[MAXROWS * COLS * 2];
-  struct nt_line o = {out, 0, sizeof(out)}, keys = row(rows - 1);
-  for(int i = 0; i < HEAD; i++) {
-    struct nt_line h = row(i);
-    head_line(&h, i);
-  }
-  if(body)
-    draw_body();
-  nt_printf(&keys, "q quit   p %s   s sort: %s   ? help", paused ? "go on" : "pause", sortname[sortkey]);
-  for(int i = 0; i < rows; i++)
-    paint_row(&o, i);
-  if(o.n > 0)
-    nt_printf(&o, "\033[%u;%uH", rows, keys.n + 1);
-  write(1, out, o.n);
-}
-
-// The same as text.
-static void
-print_table(int k, int n)
-{
-  char buf[COLS];
-  sort_flows();
-  for(int i = 0; i < HEAD + nflow; i++) {
-    struct nt_line o = {buf, 0, COLS - 1};
-    if(i < HEAD)
-      head_line(&o, i);
-    else
-      flow_line(&o, order[i - HEAD]);
-    buf[o.n++] = '\n';
-    write(1, buf, o.n);
-  }
-  printf(1, "-- %d/%d lost %u\n", k, n, lost);
-}
-
-// ---- the program ---------------------------------------------------------
-
-// Give the shell a line below our screen, and a cooked console.
 static void
 give_back(void)
 {
-  if(rows == 0)
+  if(batch || rows == 0)
     return;
-  printf(1, "\033[%d;1H\033[K", rows);
-  ttyctl(0, TTY_MODE, 0);
+  struct pollfd console = {.fd = 0, .events = POLLIN};
+  char c;
+  // The terminal's last answer is not for the shell.
+  while(asked && answers && poll(&console, 1, 300) > 0 && read(0, &c, 1) == 1 && c != 'R')
+    ;
+  screen_leave();
+  ttyctl(0, TTY_MODE, TTY_COOKED);
 }
 
 static void
@@ -582,11 +62,142 @@ fail(const char *what, const char *why)
   exits(1);
 }
 
+// A serial line does not say how large the terminal is, so ask it: put the cursor
+// as far as it goes, report where that is, and put it back.  Where no answer comes once, no more
+// questions.
 static void
-usage(void)
+ask_size(void)
 {
-  printf(2, "usage: nettop [-i SECONDS], or as text: nettop -b [-n TABLES] [-i SECONDS]\n");
-  exits(2);
+  if(asked)
+    return;
+  printf(1, "\0337\033[999;999H\033[6n\0338");
+  asked = 1;
+}
+
+// Show what is known now, unless the screen is to stand still.  Between two of
+// these, whatever is pressed, all figures are of the same moment.
+static void
+take_picture(void)
+{
+  if(!want.paused)
+    memmove(&still, &live, sizeof(still));
+}
+
+static void
+draw_keys(void)
+{
+  char text[200];
+  struct nt_line o = {text, 0, cols - 1};
+  if(asking)
+    nt_printf(&o, asking == '/' ? "filter (port=80 pid=4 state=LISTEN, or text): %s" : "mark: %s", typed);
+  else
+    nt_printf(&o, "1flow 2path 3drop 4layer 5event 6pcb 7cpu s:%s%s /:%s p:%s ?:help q:quit", sort_name[want.sort],
+              want.reverse ? "-" : "", want.filter[0] ? want.filter : "filter", want.paused ? "go on" : "pause");
+  sheet_keys(text, o.n);
+  screen_show(o.n);
+}
+
+static void
+draw(void)
+{
+  static int size;
+  int now = ttyctl(0, TTY_SIZE, 0), nrows = now >> 16, ncols = now & 0xffff;
+  if(size != now)
+    screen_forget();
+  size = now;
+  sheet_open(nrows < 4 ? 24 : nrows, ncols < 40 ? 80 : ncols);
+  draw_views(&still);
+  draw_keys();
+}
+
+// The terminal has said how large it is.
+static void
+got_size(void)
+{
+  int old = ttyctl(0, TTY_SIZE, 0);
+  asked = 0;
+  answers = 1;
+  if(report[0] >= 4 && report[1] >= 40 && report[0] < 1000 && report[1] < 1000)
+    ttyctl(0, TTY_SIZE, report[0] << 16 | report[1]);
+  if(ttyctl(0, TTY_SIZE, 0) != old)
+    draw();
+}
+
+// The view as text; the table's number and the loss end it.
+static void
+print_table(int k, int n)
+{
+  char text[256];
+  sheet_open(BATCH, 80);
+  draw_views(&still);
+  for(int i = 0, len; (len = sheet_text(i, text)) >= 0; i++) {
+    text[len++] = '\n';
+    write(1, text, len);
+  }
+  printf(1, "-- %d/%d lost %u\n", k, n, still.lost);
+}
+
+// Write the screen to a file.
+static void
+save_screen(void)
+{
+  char text[256];
+  int fd = open("nettop.txt", O_WRONLY | O_CREATE | O_TRUNC);
+  for(int i = 0, len; fd >= 0 && (len = sheet_text(i, text)) >= 0; i++) {
+    text[len++] = '\n';
+    write(fd, text, len);
+  }
+  close(fd);
+}
+
+// ---- the trace ---------------------------------------------------------------
+
+static void
+command(const char *line)
+{
+  write(tr.fd, line, strlen(line));
+}
+
+// View 7 is about events that are off as a rule.  They are switched on while it is
+// looked at, unless others have them on already.
+static void
+need_cpu(int on)
+{
+  static const char *const names[] = {"switch", "wakeup", "netd_run", "irq_exit", "timer_fire"};
+  static u8 ours[sizeof(names) / sizeof(names[0])];
+  char text[64];
+  if(on == cpu_on)
+    return;
+  cpu_on = on;
+  for(u32 i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+    int id = nt_event(&tr, names[i]);
+    if(on)
+      ours[i] = id >= 0 && live.count[id] == 0;
+    if(!ours[i])
+      continue;
+    struct nt_line o = {text, 0, sizeof(text) - 1};
+    nt_printf(&o, "%s %s\n", on ? "enable" : "disable", names[i]);
+    text[o.n] = 0;
+    command(text);
+  }
+}
+
+static void
+snapshot(void)
+{
+  live.nsnap++;
+  int n = write(tr.fd, "snap\n", 5);
+  if(n < 0)
+    fail(DEVICE ": snap", neterr(n));
+}
+
+// Read what there is, at most some seconds' worth.
+static void
+drain(void)
+{
+  const struct nt_slot *s;
+  for(int n = 0; n < 1 << 17 && (s = nt_next(&tr)) != 0; n++)
+    model_add(s);
 }
 
 static void
@@ -595,10 +206,283 @@ read_clock(void)
   u64 ns;
   nsclock(&ns);
   div64(&ns, 1000000);
-  now = ns;
+  live.now = ns;
 }
 
-// Obey the keys that have been typed.
+// The number behind a word in a line, 0 if it is not there.
+static u32
+stat_number(const char *line, const char *word)
+{
+  for(int n = strlen(word); *line && *line != '\n'; line++) {
+    int k = 0;
+    while(k < n && line[k] == word[k])
+      k++;
+    if(k == n)
+      return atoi(line + n);
+  }
+  return 0;
+}
+
+static int
+line_has(const char *line, const char *words)
+{
+  int n = strlen(words), k;
+  for(; *line && *line != '\n'; line++) {
+    for(k = 0; k < n && line[k] == words[k]; k++)
+      ;
+    if(k == n)
+      return 1;
+  }
+  return 0;
+}
+
+// What only the recorder's account tells: how full our ring is, and whether a
+// reader makes the writers wait.
+static void
+read_stat(void)
+{
+  static char text[16384];
+  u32 head[NT_MAXCPU] = {0}, slots = 1;
+  int fd = open(DEVICE ".stat", O_RDONLY), n = 0, m;
+  while(fd >= 0 && n < (int)sizeof(text) - 1 && (m = read(fd, text + n, sizeof(text) - 1 - n)) > 0)
+    n += m;
+  close(fd);
+  text[n] = 0;
+  live.ring = live.lossless = live.discarded = live.ncpu = 0;
+  for(char *s = text; *s; s++) {
+    u32 cpu = stat_number(s, "cpu ") % NT_MAXCPU;
+    if(line_has(s, " head ")) {
+      head[cpu] = stat_number(s, " head ");
+      slots = stat_number(s, " slots ");
+      live.discarded += stat_number(s, " dropped ");
+      live.ncpu++;
+    } else if(line_has(s, "open ")) {
+      u32 behind = head[cpu] - stat_number(s, " cursor "), part = slots ? behind / (slots / 100 + 1) : 0;
+      if((int)stat_number(s, " pid ") == getpid() && part > live.ring)
+        live.ring = part < 100 ? part : 100;
+      if(line_has(s, "mode lossless"))
+        live.lossless = stat_number(s, " pid ");
+    }
+    while(*s && *s != '\n')
+      s++;
+    if(*s == 0)
+      break;
+  }
+}
+
+// A few events from before us fill the list; they count for nothing else.
+static void
+open_trace(void)
+{
+  if(nt_open(&tr, DEVICE, O_RDWR | O_NONBLOCK, "from -200\n") < 0)
+    fail(DEVICE, tr.why ? tr.why : neterr(tr.status));
+  model_begin();
+  path_begin();
+  drain();
+  live.nflow = live.lost = 0;
+  model_zero();
+  memset(&live.sum, 0, sizeof(live.sum));
+  take_picture(); // keys may come before the first refresh
+}
+
+// ---- keys --------------------------------------------------------------------
+
+static void
+go_to(int view)
+{
+  want.view = view;
+  want.help = want.pkt = want.row = 0;
+  if(view == V_PCB) {
+    model_choose(&live, want.flow);
+    model_choose(&still, want.flow);
+  }
+  need_cpu(view == V_CPU);
+}
+
+// Enter: more about the selected line.
+static void
+enter(void)
+{
+  if(want.view == V_FLOW && want.flow)
+    go_to(V_PCB);
+  else if(want.view == V_EVENT || (want.view == V_PATH && want.pkt == 0)) {
+    u32 pkt = selected_packet(&still);
+    if(pkt == 0)
+      return;
+    want.view = V_PATH;
+    want.pkt = pkt;
+  }
+}
+
+// Esc: back to where that line was.
+static void
+back(void)
+{
+  if(want.help)
+    want.help = 0;
+  else if(want.view == V_PATH && want.pkt && want.record)
+    go_to(V_EVENT);
+  else if(want.view == V_PATH && want.pkt)
+    want.pkt = 0;
+  else
+    go_to(V_FLOW);
+}
+
+// The line in the last row is complete.
+static void
+typed_all(void)
+{
+  if(asking == '/') {
+    strcpy(want.filter, typed);
+  } else if(ntyped) {
+    char line[64];
+    struct nt_line o = {line, 0, sizeof(line)};
+    nt_printf(&o, "mark %s\n", typed);
+    write(tr.fd, line, o.n);
+  }
+  asking = 0;
+}
+
+static void
+type(char c)
+{
+  if(c == '\r' || c == '\n')
+    typed_all();
+  else if(c == CTRL('C') || c == CTRL('U'))
+    ntyped = 0;
+  else if((c == '\b' || c == 0x7f) && ntyped)
+    ntyped--;
+  else if(' ' <= c && c <= '~' && ntyped < (int)sizeof(typed) - 1)
+    typed[ntyped++] = c;
+  typed[ntyped] = 0;
+  if(c == CTRL('C'))
+    asking = 0;
+}
+
+static void
+ask(char what)
+{
+  asking = what;
+  ntyped = 0;
+  typed[0] = 0;
+}
+
+// The next or last of these intervals.
+static void
+change_interval(int by)
+{
+  static const u32 ms[] = {500, 1000, 2000, 5000, 10000};
+  int k = 0;
+  while(k < 4 && ms[k] < want.interval_ms)
+    k++;
+  k += by;
+  want.interval_ms = ms[k < 0 ? 0 : k > 4 ? 4
+                                          : k];
+}
+
+// Keys that change how things are shown.
+static void
+show_key(char c)
+{
+  if(c == 's')
+    want.sort = (want.sort + 1) % NSORT;
+  else if(c == 'S')
+    want.sort = (want.sort + NSORT - 1) % NSORT;
+  else if(c == 'r')
+    want.reverse = !want.reverse;
+  else if(c == 't')
+    want.total = !want.total;
+  else if(c == 'n')
+    tr.numeric = want.numeric = !want.numeric;
+  else if(c == 'e')
+    want.tail = !want.tail;
+  else if(c == '?' || c == 'h')
+    want.help = !want.help;
+  else if(c == CTRL('L'))
+    screen_forget(); // somebody else wrote on the console
+}
+
+static void
+zero(void)
+{
+  model_zero();
+  take_picture();
+}
+
+static void
+key(char c)
+{
+  if(c == 'q' || c == CTRL('C'))
+    quit();
+  else if('1' <= c && c < '1' + NVIEW)
+    go_to(c - '1');
+  else if(c == 'j' || c == 'k')
+    select_step(&still, c == 'j' ? 1 : -1);
+  else if(c == '\r' || c == '\n')
+    enter();
+  else if(c == ESC)
+    back();
+  else if(c == 'p' || c == ' ')
+    want.paused = !want.paused;
+  else if(c == '/' || c == 'm')
+    ask(c);
+  else if(c == 'z')
+    zero();
+  else if(c == '+' || c == '-')
+    change_interval(c == '+' ? -1 : 1);
+  else if(c == 'w')
+    save_screen();
+  else
+    show_key(c);
+}
+
+// One byte from the console: a key, or part of an arrow's or an answer's sequence.
+static void
+take_byte(char c)
+{
+  if(escape == 0 && c == ESC) {
+    escape = 1;
+  } else if(escape == 1 && (c == '[' || c == 'O')) {
+    escape = 2;
+    report[0] = report[1] = 0;
+  } else if(escape == 2 && ('0' <= c && c <= '9')) {
+    report[1] = report[1] * 10 + c - '0';
+  } else if(escape == 2 && c == ';') {
+    report[0] = report[1];
+    report[1] = 0;
+  } else if(escape == 2) {
+    escape = 0;
+    if(c == 'R')
+      got_size();
+    else if((c == 'A' || c == 'B') && !asking) {
+      key(c == 'A' ? 'k' : 'j');
+      draw();
+    }
+  } else if(asking) {
+    escape = 0;
+    type(c);
+    draw();
+  } else {
+    escape = 0;
+    key(c);
+    draw();
+  }
+}
+
+// An Esc that nothing follows is a key of its own.
+static void
+lone_escape(void)
+{
+  if(escape != 1)
+    return;
+  escape = 0;
+  if(asking)
+    asking = 0;
+  else
+    back();
+  draw();
+}
+
 static void
 read_keys(void)
 {
@@ -606,20 +490,11 @@ read_keys(void)
   int n = read(0, c, sizeof(c));
   if(n <= 0)
     quit();
-  for(int i = 0; i < n; i++) {
-    if(c[i] == 'q' || c[i] == 'C' - '@')
-      quit();
-    else if(c[i] == 'p' || c[i] == ' ')
-      paused = !paused;
-    else if(c[i] == 's')
-      sortkey = (sortkey + 1) % NSORT;
-    else if(c[i] == '?')
-      helping = !helping;
-    else if(c[i] == 'L' - '@')
-      memset(seen, 0, sizeof(seen)); // somebody else wrote on the console
-  }
-  draw(1);
+  for(int i = 0; i < n; i++)
+    take_byte(c[i]);
 }
+
+// ---- the program ---------------------------------------------------------------
 
 // Read trace and keys until `when`.  A ring holds much more than LEAD_MS of
 // events, so the trace need not wake us: reading seldom is what keeps us cheap.
@@ -627,43 +502,23 @@ static void
 watch_until(u32 when)
 {
   struct pollfd console = {.fd = 0, .events = POLLIN};
-  for(read_clock(); (int)(when - now) > 0; read_clock()) {
-    u32 ms = when - now;
+  for(read_clock(); (int)(when - live.now) > 0; read_clock()) {
+    u32 ms = when - live.now;
     if(poll(&console, !batch, ms < LEAD_MS ? ms : LEAD_MS) > 0)
       read_keys();
+    else
+      lone_escape();
     drain();
   }
 }
 
 static void
-snapshot(void)
+usage(void)
 {
-  nsnap++;
-  int n = write(tr.fd, "snap\n", 5);
-  if(n < 0)
-    fail(DEVICE ": snap", neterr(n));
-}
-
-static void
-open_console(void)
-{
-  if(ttyctl(0, TTY_MODE, 1) < 0)
-    fail("standard input is not the console", "use nettop -b");
-  rows = ttyctl(0, TTY_SIZE, 0) >> 16;
-  if(rows < HEAD + 2 || rows > MAXROWS)
-    rows = 24;
-}
-
-// A few events from before us fill the tail; they count for nothing else.
-static void
-open_trace(void)
-{
-  if(nt_open(&tr, DEVICE, O_RDWR | O_NONBLOCK, "from -200\n") < 0)
-    fail(DEVICE, tr.why ? tr.why : neterr(tr.status));
-  look_up();
-  my_ip = tr.h.ip;
-  drain();
-  nflow = drops = rexmits = 0;
+  printf(2, "usage: nettop [-i SECONDS] [-v VIEW] [-s COLUMN] [-f FILTER], or as text: nettop -b [-n TABLES] ...\n"
+            "       VIEW: flow path drop layer event pcb cpu   COLUMN: rate rx tx rtt cwnd q xm pid port age\n"
+            "       FILTER: port=80 pid=4 state=LISTEN name=httpd FIELD=VALUE, or any text of a line\n");
+  exits(2);
 }
 
 // A positive number behind an option.
@@ -680,42 +535,97 @@ number(const char *s)
   return n;
 }
 
-int
-main(int argc, char **argv)
+// The place of a word in a list.
+static int
+choose(const char *s, const char *const list[], int n)
 {
-  int tables = 0, seconds = 1;
+  for(int i = 0; s && i < n; i++)
+    if(strcmp(s, list[i]) == 0)
+      return i;
+  usage();
+  return 0;
+}
+
+// Obey the options.  Returns how many tables to print, 0: the screen.
+static int
+options(int argc, char **argv)
+{
+  int tables = 0;
   for(int i = 1; i < argc; i++) {
     if(strcmp(argv[i], "-b") == 0)
       batch = 1;
     else if(strcmp(argv[i], "-n") == 0)
       tables = number(argv[++i]);
     else if(strcmp(argv[i], "-i") == 0)
-      seconds = number(argv[++i]);
+      want.interval_ms = number(argv[++i]) * 1000;
+    else if(strcmp(argv[i], "-v") == 0)
+      want.view = choose(argv[++i], view_name, NVIEW);
+    else if(strcmp(argv[i], "-s") == 0)
+      want.sort = choose(argv[++i], sort_name, NSORT);
+    else if(strcmp(argv[i], "-f") == 0 && argv[i + 1] && strlen(argv[i + 1]) < sizeof(want.filter))
+      strcpy(want.filter, argv[++i]);
     else
       usage();
   }
   if(!batch && tables)
     usage();
+  want.tail = !batch;
+  return batch && tables == 0 ? 1 : tables;
+}
+
+static void
+open_console(void)
+{
+  if(ttyctl(0, TTY_MODE, TTY_RAW) < 0)
+    fail("standard input is not the console", "use nettop -b");
+  ask_size();
+}
+
+// The connection that view 6 is about, if nobody chose one: the first that passes
+// the filter.
+static void
+choose_first(void)
+{
+  if(want.view != V_PCB || want.flow)
+    return;
+  int view = want.view;
+  want.view = V_FLOW;
+  select_step(&live, 1);
+  want.view = view;
+  model_choose(&live, want.flow);
+}
+
+int
+main(int argc, char **argv)
+{
+  int tables = options(argc, argv);
   open_trace();
   if(!batch)
     open_console();
+  need_cpu(want.view == V_CPU);
   snapshot();
   read_clock();
-  watch_until(now + LEAD_MS);
-  settle(0);
+  watch_until(live.now + LEAD_MS);
+  model_settle(0);
+  read_stat();
+  take_picture();
   if(!batch)
-    draw(1);
-  for(int k = 1; !batch || k <= (tables ? tables : 1); k++) {
-    u32 last = now;
-    watch_until(last + seconds * 1000 - LEAD_MS);
+    draw();
+  for(int k = 1; !batch || k <= tables; k++) {
+    u32 last = live.now;
+    watch_until(last + want.interval_ms - LEAD_MS);
     snapshot();
-    watch_until(last + seconds * 1000);
-    settle(now - last);
-    forget();
+    read_stat();
+    watch_until(last + want.interval_ms);
+    model_settle(live.now - last);
+    choose_first();
+    take_picture();
     if(batch)
-      print_table(k, tables ? tables : 1);
+      print_table(k, tables);
     else
-      draw(!paused);
+      draw();
+    if(answers && !batch)
+      ask_size();
   }
   exits(0);
 }

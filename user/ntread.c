@@ -65,7 +65,7 @@ put_human(struct nt_line *o, u32 x, int width)
 }
 
 // Append to a line.  %s %c %u %x (small letters), %U u64, %H about this many
-// (1.4k), %I IPv4 in host order; width, - and 0.  A width of %s also cuts, so
+// (1.4k), %I IPv4 in host order, %%; width, - and 0.  A width of %s also cuts, so
 // that a column never pushes the next one.
 void
 nt_printf(struct nt_line *o, const char *fmt, ...)
@@ -98,6 +98,8 @@ nt_printf(struct nt_line *o, const char *fmt, ...)
     } else if(*fmt == 'I') {
       u32 ip = __builtin_va_arg(ap, u32);
       nt_printf(o, "%u.%u.%u.%u", ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255);
+    } else if(*fmt == '%') {
+      put(o, '%');
     }
   }
   __builtin_va_end(ap);
@@ -422,11 +424,15 @@ nt_value_name(const struct ntread *r, const char *set, u32 value)
 }
 
 // Append the name of a value, the names of its bits (SYN,ACK), or the number.
-// TCP states are written as RFC 9293 does, with - for _.
+// TCP states are written as RFC 9293 does, with - for _.  r->numeric: always the number.
 void
 nt_named(struct nt_line *o, const struct ntread *r, const char *set, u32 value)
 {
   int dash = strcmp(set, "TCPSTATE") == 0, some = 0;
+  if(r->numeric) {
+    nt_printf(o, "%u", value);
+    return;
+  }
   for(const struct nt_name *n = r->name; n < r->name + r->nname; n++) {
     if(!(n->bit ? value & n->value : value == n->value) || strcmp(n->set, set) != 0)
       continue;
@@ -525,16 +531,15 @@ is_wide(const struct nt_field *f)
   return 0;
 }
 
-// Append a record as text: "#pkt event field=value ...".
+// Append a record as text: "event field=value ...".
 void
-nt_print(struct nt_line *o, const struct ntread *r, const struct nt_slot *s)
+nt_print_event(struct nt_line *o, const struct ntread *r, const struct nt_slot *s)
 {
   if(s->id >= NT_MAXEV || r->event[s->id].name == 0) {
     nt_printf(o, "event %u is not in the metadata", s->id);
     return;
   }
   const struct nt_event *e = &r->event[s->id];
-  nt_printf(o, s->pkt ? "#%-5u" : "-     ", s->pkt);
   put_text(o, e->name, strlen(e->name), -12, ' ');
   const struct nt_field *f = e->field, *end = f + e->nfield;
   if(e->nfield >= 4 && nt_field(r, s->id, "laddr") == f && nt_field(r, s->id, "rport") == f + 3) {
@@ -545,4 +550,14 @@ nt_print(struct nt_line *o, const struct ntread *r, const struct nt_slot *s)
     for(const struct nt_field *g = f; g < end; g++)
       if(is_wide(g) == wide)
         print_field(o, r, g, s);
+}
+
+// The same behind the packet: "#pkt event field=value ...".
+void
+nt_print(struct nt_line *o, const struct ntread *r, const struct nt_slot *s)
+{
+  int from = o->n;
+  nt_printf(o, s->pkt ? "#%u " : "- ", s->pkt);
+  put_text(o, "", 0, from + 6 - o->n, ' ');
+  nt_print_event(o, r, s);
 }

@@ -62,6 +62,7 @@ struct ntread {
   int nfield;
   struct nt_name *name;
   int nname;
+  int numeric; // values are printed without their names
   int at, end; // what is in buf and not yet handed out
   u8 buf[16384] __attribute__((aligned(8)));
 };
@@ -86,6 +87,7 @@ void nt_put(struct nt_line *, const struct ntread *, const struct nt_field *, co
 int nt_number(const struct ntread *, const char *set, const char *name);
 const struct nt_name *nt_value_name(const struct ntread *, const char *set, u32 value);
 void nt_named(struct nt_line *, const struct ntread *, const char *set, u32 value);
+void nt_print_event(struct nt_line *, const struct ntread *, const struct nt_slot *);
 void nt_print(struct nt_line *, const struct ntread *, const struct nt_slot *);
 void nt_printf(struct nt_line *, const char *fmt, ...);
 
