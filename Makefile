@@ -44,7 +44,7 @@ UFILES = README index.html rc
 # Programs of tests/guest/prog; they are on the disk of the tests alone.
 TPROGS = tracecost load serve5 sockets tcp tracecat crash hostile traps badelf limits debug tty polls contract_fs contract_full contract_lib contract_mem contract_proc count filerace netbench oldhttp status nofiles trstress trctl
 
-NETTRACE = align check console decode dump flow info input label ladder main match merge meta out \
+NETTRACE = align check console decode dump flow html html_page info input label ladder main match merge meta out \
   pcapin ring session timeline tracefile wait why
 
 # ---- tools and flags -----------------------------------------------------
@@ -182,6 +182,7 @@ $(B)/mkfs: tools/mkfs/mkfs.c tools/mkfs/check.c
 	$(call say,HOSTCC,$@)mkdir -p $(@D) && $(HOSTCC) $(HFLAGS) -Ikernel/uapi $^ -o $@
 $(B)/host/%.o: tools/nettrace/%.c
 	$(call say,HOSTCC,$<)mkdir -p $(@D) && $(HOSTCC) $(HFLAGS) -c $< -o $@
+$(B)/host/html_page.o $(B)/san/html_page.o: tools/nettrace/page/page.css tools/nettrace/page/page.js
 $(B)/nettrace: $(NETTRACE:%=$(B)/host/%.o)
 	$(call say,LD,$@)$(HOSTCC) $^ -lpcap -o $@
 $(B)/load: tools/bench/load.c

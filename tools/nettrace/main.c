@@ -28,6 +28,13 @@ static const struct command {
    "  --width N        columns (default: the terminal's, else 120)\n"
    "  --ascii          no box characters; --color=auto|always|never\n"
    "Example: nettrace ladder run/latest --packets 1-3\n"},
+  {"html", cmd_html, "-o F [RUN | TRACE [CAPTURE]]", "write the ladder as one page for a browser",
+   "The page needs no network: all it draws stands in it.  It opens with the connection\n"
+   "that ladder shows and holds the other rows too; with --flow or --packets just these.\n"
+   "Keys: ? in the page.\n" SELECTION
+   "  --all            also events of memory and of the trace itself\n"
+   "  --rows N         fold where more than N rows would be drawn (default 2000)\n"
+   "Example: nettrace html -o timeline.html run/latest\n"},
   {"merge", cmd_merge, "-o F [RUN | TRACE CAPTURE]", "write one pcapng with frames and events",
    "Frames on interface 0, events on interface 1, in causal order.  Wireshark shows\n"
    "the events with tools/nettrace/wireshark/plugins/nettrace.lua.\n" SELECTION
@@ -115,6 +122,7 @@ static const struct flag {
   {"--no-drop", FLAG_STR, offsetof(struct opts, noreason)},
   {"-o", FLAG_STR, offsetof(struct opts, out)},
   {"-d", FLAG_STR, offsetof(struct opts, dir)},
+  {"--rows", FLAG_NUM, offsetof(struct opts, rows)},
   {"--width", FLAG_NUM, offsetof(struct opts, width)},
   {"--max-lost", FLAG_NUM, offsetof(struct opts, max_lost)},
   {"--max-unmatched", FLAG_NUM, offsetof(struct opts, max_unmatched)},

@@ -408,6 +408,7 @@ struct opts {
   const char *conds[16];
   int ncond;
   i64 timeout, pid; // seconds; 0 = none
+  i64 rows;         // html: drawn at once; 0 = the page's own limit
   int argc;
   char **argv, **rest; // operands; what follows --, or 0
 };
@@ -468,6 +469,7 @@ void state_str(char *to, size_t max, const char *name);
 
 // The commands
 int cmd_ladder(struct opts *o);
+int cmd_html(struct opts *o);
 int cmd_merge(struct opts *o);
 int cmd_info(struct opts *o);
 int cmd_dump(struct opts *o);
