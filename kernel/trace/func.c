@@ -59,7 +59,7 @@ asm(".text\n"
     "  ret\n"
     ".globl func_return\n"
     "func_return:\n"
-    "  pushl $0\n" // the address to go on at comes here
+    "  pushl $func_return\n" // the address to go on at comes here; see left
     "  pushal\n"
     "  leal 32(%esp), %eax\n"
     "  pushl %eax\n"
@@ -85,10 +85,14 @@ packet(void)
   return p ? p->pkt : 0;
 }
 
+// Has the function of frame f been left, as seen from a deeper call whose return address
+// lies at `at`?  Not yet if an interrupt came just before func_return's first instruction:
+// then its flags lie in that place, and two words below it where it goes on.
 static int
 left(const struct frame *f, u32 at)
 {
-  return f->at < at || *(const u32 *)f->at != (u32)func_return;
+  const u32 *ret = (const u32 *)f->at;
+  return f->at < at || (ret[0] != (u32)func_return && ret[-2] != (u32)func_return);
 }
 
 // The shadow stack of the kernel stack that the return address at ret lies on,
