@@ -15,13 +15,15 @@
 #define NROW  240 // records of one packet that are shown
 #define NPAST 256 // interrupts, wakeups and switches remembered, in case they are its own
 #define NLINK 32
-#define ROOM  400 // for a record of one slot as text
+#define NCALL 400    // calls of one packet that are shown
+#define SYMS  262144 // bytes of the list of symbols that are read
+#define ROOM  400    // for a record of one slot as text
 #define NPART 16
 #define NHALF 12 // of them, those without a name of ours
 
 // The events that are looked for by name; -1 if this kernel has none.
 static struct {
-  int e1000_intr, e1000_rx, e1000_stat, wakeup, switch_, pkt_link, pkt_end, sock_rx, sock_read;
+  int e1000_intr, e1000_rx, e1000_stat, wakeup, switch_, pkt_link, pkt_end, sock_rx, sock_read, func, func_exit;
   u32 netd; // a value of SLEEPWHY
 } ev;
 
@@ -177,6 +179,8 @@ look_at(const struct nt_slot *s, u32 pkt, u32 *woken)
   if(s->id == ev.e1000_stat && nt_get(&tr, s, "rx_size"))
     rx_size = nt_get(&tr, s, "rx_size");
   nsched += s->id == ev.wakeup || s->id == ev.switch_;
+  if(s->id == ev.func || s->id == ev.func_exit)
+    return; // graph's
   if(s->pkt == pkt) {
     if(s->id == ev.e1000_rx && nrow == 0)
       add_way_in(s);
@@ -205,6 +209,8 @@ look_up(void)
   ev.pkt_link = nt_event(&tr, "pkt_link");
   ev.pkt_end = nt_event(&tr, "pkt_end");
   ev.sock_read = nt_event(&tr, "sock_read");
+  ev.func = nt_event(&tr, "func");
+  ev.func_exit = nt_event(&tr, "func_exit");
   ev.sock_rx = nt_event(&tr, "sock_rx");
 }
 
@@ -342,9 +348,144 @@ why(u32 pkt)
   return 0;
 }
 
+// ---- graph -----------------------------------------------------------------
+
+// A call that the packet made.
+static struct call {
+  u64 ts;
+  u64 dur;    // ticks; exact if it was seen to return, else no more than that; 0 unknown
+  u32 fn;     // its address
+  u32 thread; // pid, or which CPU's idle loop
+  u16 depth;  // 1 outermost; 0 unknown
+  u8 returned;
+} call[NCALL];
+static u32 ncall, nskip;
+static char *syms; // lines "ADDRESS NAME"
+
+static u32
+thread_of(const struct nt_slot *s)
+{
+  return s->pid ? s->pid : 0x10000 + (s->cpu_ctx & 15);
+}
+
+// A call of the packet's has returned: its time is exact.
+static void
+call_returned(const struct nt_slot *s, u32 fn, u32 depth)
+{
+  for(struct call *c = call + ncall; c-- > call;)
+    if(!c->returned && c->fn == fn && c->depth == depth && c->thread == thread_of(s)) {
+      c->dur = nt_get(&tr, s, "dur_tsc");
+      c->returned = 1;
+      return;
+    }
+}
+
+// A function was entered at this depth: those of the same depth or deeper have been left by
+// then, whether or not we shall see it.
+static void
+call_bounds(const struct nt_slot *s, u32 depth)
+{
+  for(struct call *c = call + ncall; c-- > call;)
+    if(!c->returned && c->dur == 0 && c->thread == thread_of(s) && c->depth >= depth)
+      c->dur = s->ts - c->ts;
+}
+
+static void
+add_call(const struct nt_slot *s, u32 fn, u32 depth)
+{
+  if(ncall == NCALL) {
+    nskip++;
+    return;
+  }
+  call[ncall++] = (struct call){.ts = s->ts, .fn = fn, .thread = thread_of(s), .depth = depth};
+}
+
+static void
+read_syms(void)
+{
+  int fd = open("/dev/nettrace.syms", O_RDONLY), n = 1, r;
+  syms = malloc(SYMS + 1);
+  if(syms == 0)
+    die("no memory", 0);
+  syms[0] = '\n';
+  while(fd >= 0 && n < SYMS && (r = read(fd, syms + n, SYMS - n)) > 0)
+    n += r;
+  syms[n] = 0;
+}
+
+// Append the name of the function at fn, or the address.
+static void
+put_function(u32 fn)
+{
+  char want[16];
+  struct nt_line line = {want, 0, sizeof(want)};
+  nt_printf(&line, "\n%08x ", fn);
+  const char *s = syms;
+  while(*s && memcmp(s, want, line.n) != 0)
+    s++;
+  if(*s == 0)
+    nt_printf(&out, "0x%x", fn);
+  else
+    for(s += line.n; *s && *s != '\n'; s++)
+      nt_printf(&out, "%c", *s);
+}
+
+static void
+print_calls(void)
+{
+  u64 first = trace_ns(call[0].ts);
+  int indent = 0;
+  nt_printf(&out, "  time us    took us   function\n");
+  for(const struct call *c = call; c < call + ncall; c++) {
+    if(c == call || c->thread != c[-1].thread) {
+      nt_printf(&out, c->thread < 0x10000 ? "                       in process %u:" : "                       in the idle loop:", c->thread);
+      out_line();
+    }
+    put_us(trace_ns(c->ts) - first, 9);
+    if(c->dur)
+      put_us(trace_ns(c->dur), 11);
+    else
+      nt_printf(&out, "          ?");
+    indent = c->depth ? c->depth - 1 : indent + 1;
+    nt_printf(&out, c->returned || c->dur == 0 ? "   " : " ? ");
+    for(int i = 0; i < indent; i++)
+      nt_printf(&out, "  ");
+    put_function(c->fn);
+    out_line();
+  }
+}
+
+// The calls that packet pkt made, nested.  The time is that from entry to return, with all
+// that it called and slept; where no return was recorded, that to the next call at its
+// level or further out, marked ?: it took no longer.
 int
 graph(u32 pkt)
 {
-  (void)pkt;
-  return 1;
+  trace_open(O_NONBLOCK, 0, 0);
+  look_up();
+  for(const struct nt_slot *s; (s = nt_next(&tr)) != 0;) {
+    if(s->id != ev.func && s->id != ev.func_exit)
+      continue;
+    u32 fn = nt_get(&tr, s, "fn"), depth = nt_get(&tr, s, "depth");
+    if(s->id == ev.func_exit) {
+      call_returned(s, fn, depth);
+      continue;
+    }
+    call_bounds(s, depth);
+    if(s->pkt == pkt)
+      add_call(s, fn, depth);
+  }
+  if(ncall == 0) {
+    printf(2, "nettrace: no function was recorded for packet #%u: nettrace enable 'func*'; nettrace func '*'; "
+              "send it again; nettrace func off\n",
+           pkt);
+    return 1;
+  }
+  read_syms();
+  nt_printf(&out, "packet #%u\n", pkt);
+  print_calls();
+  if(nskip)
+    nt_printf(&out, "%u more calls of it are not shown\n", nskip);
+  out_flush();
+  return 0;
 }

@@ -282,3 +282,56 @@ def test_exit_status(guest, line, status, said):
 def test_no_device(tmp_path):
     code, gave, said = run_line('rm /dev/nettrace; nettrace dump', tmp_path / 'run')
     assert (code, gave) == (0, '1') and said.startswith('nettrace: /dev/nettrace: '), said
+
+
+# ---- graph --------------------------------------------------------------------
+
+def calls_of(seen, pkt):
+    """Our reader's calls of a packet: [(entered, depth, function, duration or None)] in TSC ticks; a
+    return belongs to the last open call of that thread and function."""
+    calls, stacks = [], {}
+    for row in seen:
+        stack = stacks.setdefault(row['pid'] or ('idle', row['cpu']), [])
+        if row['event'] == 'func':
+            call = [row['tsc'], row['fields']['depth'], row['fields']['fn'], None]
+            stack.append(call)
+            if row['pkt'] == pkt:
+                calls.append(call)
+        elif row['event'] == 'func_exit':
+            call = stack.pop()
+            assert call[1:3] == [row['fields']['depth'], row['fields']['fn']]
+            call[3] = row['fields']['dur_tsc']
+    return calls
+
+
+def test_graph(boot):
+    """The calls of an echo's answer, nested, each with the time it took, to the nanosecond;
+    names as the host finds them.  Without the function tracer it says how to turn it on."""
+    vm = boot(cpus=1, mb=64, append='trace=all trace_slots=65536', wait=READY)
+    said = vm.cmd('nettrace graph 1')
+    assert said.startswith('nettrace: no function was recorded for packet #1: nettrace enable'), said
+    if vm.cmd("nettrace func '*'"):
+        assert 'built without function entry nops' in vm.cmd('nettrace stat')
+        return
+    vm.cmd('ping -c 1 10.0.2.2')
+    vm.cmd('nettrace func off; nettrace stop')
+    whole = ring(vm)
+    seen, khz = whole.records(), whole.header['tsc_khz']
+    pkt = next(row['pkt'] for row in seen if row['event'] == 'icmp_in')
+    calls = calls_of(seen, pkt)
+    nm = subprocess.run(['nm', os.path.join(vm.dir, 'kernel.elf')], stdout=subprocess.PIPE, check=True).stdout.decode()
+    names = {}
+    for at, name in re.findall(r'^(\w{8}) [tT] (\S+)$', nm, re.M):
+        names.setdefault(int(at, 16), []).append(name)
+    text = vm.cmd(f'nettrace graph {pkt}')
+    rows = re.findall(r'^ *(\d+\.\d{3}) +(\d+\.\d{3}|\?) ([? ]) ((?:  )*)(\S+)$', text, re.M)
+    assert len(rows) == len(calls) > 20 and text.startswith(f'packet #{pkt}\n'), text
+
+    def ns(tsc):
+        return tsc * 1000000 // khz
+    for (time, took, mark, indent, name), (tsc, depth, fn, dur) in zip(rows, calls):
+        assert int(Decimal(time) * 1000) == ns(tsc) - ns(calls[0][0])
+        assert len(indent) // 2 == depth - 1 and name in names[fn], (name, names[fn])
+        assert (mark == ' ' and int(Decimal(took) * 1000) == ns(dur)) if dur is not None else mark == '?' or took == '?'
+    assert {'ip4_input', 'icmp_input'} <= {row[4] for row in rows}
+    assert 'func' not in vm.cmd(f'nettrace why {pkt}')
