@@ -48,7 +48,7 @@ def build(tree):
     to = 'build/debug' if os.environ.get('DEBUG') else 'build'
     env = {key: value for key, value in os.environ.items() if key not in ('MAKEFLAGS', 'MAKELEVEL', 'B')}
     done = subprocess.run(['make', '-j2', 'B=build', f'LWIP_DIR={os.path.abspath(lwip)}', f'{to}/kernel.elf'], cwd=tree,
-                          env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=CAP)
+                          env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=5 * CAP)
     text = done.stdout.decode()
     assert done.returncode == 0 and 'warning' not in text, text
     return str(tree / to / 'kernel.elf')
@@ -65,7 +65,7 @@ def vm(tmp_path_factory):
     plant(tree / 'kernel/trace/events.def', '// ---- SYSCALL ------------------------------------------------------------\n',
           LINE)
     plant(tree / 'kernel/proc.c', 'proc_info(char *out, int max)\n{\n', CALL)
-    with VM(cpus=1, mb=64, append='trace=all,-func,-sys_*', kernel=build(tree), name='selfdesc') as guest:
+    with VM(cpus=1, mb=64, append='trace=std,+ps_asked', kernel=build(tree), name='selfdesc') as guest:
         guest.cmd('ps')
         yield guest
 
@@ -80,6 +80,13 @@ def test_guest_nettrace(vm):
     assert ' ps_asked ' in vm.cmd('nettrace why 77777')
     assert ' ps_asked ' in vm.cmd("nettrace dump -e ps_asked -f 'ps_asked mood == TIME_WAIT && cold_us == -5' -n 1")
     assert vm.cmd("nettrace dump -e ps_asked -f 'ps_asked mood == LISTEN'") == ''
+
+
+def test_nettop(vm):
+    """The view of events, without the screen."""
+    said = vm.cmd('ps | wc; nettop -b -v event -n 1')
+    line = next((line for line in said.splitlines() if 'ps_asked' in line), '')
+    assert 'whom=10.0.2.3 mood=TIME-WAIT bits=SYN' in line, said
 
 
 def test_host_nettrace(vm):
