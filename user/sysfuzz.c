@@ -205,10 +205,10 @@ static void
 say_waiting(uint time_wait)
 {
   static u64 next;
-  u64 now = clock_ns();
-  if(time_wait == 0 || now < next || ttyctl(0, TTY_SIZE, 0) < 0 || ttyctl(1, TTY_SIZE, 0) < 0)
+  u64 t = clock_ns();
+  if(time_wait == 0 || t < next || ttyctl(0, TTY_SIZE, 0) < 0 || ttyctl(1, TTY_SIZE, 0) < 0)
     return;
-  next = now + 1000000000;
+  next = t + 1000000000;
   printf(1, "sysfuzz: waiting, connections in TIME-WAIT: %u\n", time_wait);
 }
 
