@@ -192,8 +192,9 @@ wakeup(void *chan)
 }
 
 void
-poll_wake(void)
+poll_wake(const void *what)
 {
+  (void)what;
 }
 
 char *

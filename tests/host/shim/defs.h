@@ -66,7 +66,7 @@ int opt_num(const char *name, u32 *val);
 void clock_sync(void);
 void proc_snap(void);
 void wakeup(void *chan);
-void poll_wake(void);
+void poll_wake(const void *what);
 int waitsleep(struct sleeplock *, void *chan, u64 ns, u8 why);
 
 static inline struct cpu *
