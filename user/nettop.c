@@ -274,7 +274,7 @@ read_stat(void)
 static void
 open_trace(void)
 {
-  if(nt_open(&tr, DEVICE, O_RDWR | O_NONBLOCK, "from -200\n") < 0)
+  if(nt_open(&tr, DEVICE, O_RDWR | O_NONBLOCK, "from -1000\n") < 0)
     fail(DEVICE, tr.why ? tr.why : neterr(tr.status));
   model_begin();
   path_begin();

@@ -53,7 +53,8 @@ def pids(vm):
     """Name -> pid, as the kernel lists its processes on ^P."""
     at = len(vm.output())
     vm.key('\x10')
-    vm._until(lambda: re.search(r'^\d+ \w+ sh .*\n', vm.output()[at:], re.M), 'the list of processes')
+    for name in ('sh', 'httpd'):
+        vm._until(lambda: re.search(rf'^\d+ \w+ {name} .*\n', vm.output()[at:], re.M), f'{name} among the processes')
     return {m.group(2): int(m.group(1)) for m in re.finditer(r'^(\d+) \w+ (\w+) ', vm.output()[at:], re.M)}
 
 
@@ -103,6 +104,11 @@ def get(sock, path='/'):
 
 def connect(vm):
     return socket.create_connection(('127.0.0.1', vm.port(80)))
+
+
+def snapshots(vm):
+    """When nettop asked for one: it does so in each refresh, as the trace tells."""
+    return [e['tsc'] for e in vm.events('ctl') if e.get('text') == 'snap']
 
 
 @contextlib.contextmanager
@@ -336,7 +342,8 @@ def test_pause_stands_still(vm):
     with busy(vm):
         screen.wait(r'httpd +ESTABLISHED +80 .* \d+k ')
         before = screen.key('p', r'PAUSED[\s\S]*p:go on')
-        vm.wait_event('tcp_seg_in')
+        asked = snapshots(vm)[-1]
+        vm._until(lambda: sum(t > asked for t in snapshots(vm)) >= 2, 'refreshes while it stands still')
         for there, pattern in (('4', r'^GAP '), ('7', r'SWITCH/s'), ('s', r's:rx'), ('S', r's:rate')):
             screen.key(there, pattern)
         assert screen.key('1', r'^-- last events') == before
@@ -377,7 +384,7 @@ def test_views(boot):
         text = screen.key('pj\r', r'^ #\d+ .* events, ')
         steps = re.findall(r'^ +([\d.]+) +([\d.ms]+) .* \d[-indN] (\w+)', text, re.M)
         at = [float(t) for t, _, _ in steps]
-        assert len(steps) > 4 and at == sorted(at)
+        assert len(steps) > 1 and at == sorted(at)
         for k in range(1, len(at)):
             assert us(steps[k][1]) == pytest.approx(at[k] - at[k - 1], abs=max(1.1, 0.11 * (at[k] - at[k - 1])))
         total = re.search(r'(\d+) events, ([\d.ms]+)', text)
@@ -389,7 +396,8 @@ def test_views(boot):
         screen.key('p', r'PAUSED')
         events = [line.split()[4] for line in screen.term.text().split('\n')[5:23] if line]
         assert events and set(events) <= {'tcp_seg_in', 'tcp_seg_out', 'tcp_state', 'sock_accept', 'tcp_open', 'tcp_life', 'net_drop'}
-        screen.key('k\r', r'^ #\d+ .* events, ')  # the selected event's packet
+        text = screen.key('k\r', r'^ #\d+ .* events, ')  # the selected event's packet: a segment
+        assert int(re.search(r'(\d+) events, ', text).group(1)) >= 4 and re.search(r' tcp_seg_\w+ +:80<', text)
         screen.key('\x1b', r'^ +TIME CPU')
         screen.key('p/\r1', r'^-- last events')
 
@@ -406,9 +414,11 @@ def test_views(boot):
     screen.wait(r'^switch.ready_us')
     screen.key('1', r'^-- last events')
     screen.key('z', r' drop 0$')
+    left = snapshots(vm)[-1]
+    vm._until(lambda: sum(t > left for t in snapshots(vm)) >= 2, 'refreshes without view 7')
+    since = snapshots(vm)[-2]
+    assert all(e['tsc'] < since for e in vm.events('switch'))  # what it needed is off again
     screen.quit()
-    stat = vm.cmd('cat /dev/nettrace.stat')
-    assert not re.search(r'^event switch .* on$', stat, re.M), stat
 
 
 def test_size_of_the_terminal(vm):
