@@ -110,6 +110,12 @@ $(K)/kernel/%.o: kernel/%.c
 $(K)/kernel/%.o: kernel/%.S
 	$(call say,AS,$<)mkdir -p $(@D) && $(CC) $(KFLAGS) -c $< -o $@
 
+# Other flags, or another compiler's, and the kernel is made anew.
+KMADE = $(CC) $(filter-out -Werror,$(KFLAGS) $(FENTRY) $(LWIPSEEN))
+$(kobjs): $(K)/flags
+$(K)/flags: look
+	$(Q)mkdir -p $(@D); echo '$(KMADE)' | cmp -s - $@ || echo '$(KMADE)' >$@
+
 # Only these may see lwIP (tests/layers).
 LWIPUSERS = $(addprefix $(K)/kernel/net/,ethif.o net.o sock.o stream.o dgram.o netconf.o netinfo.o watch.o watch_tcp.o watch_names.o)
 $(LWIPUSERS): KFLAGS += $(LWIPSEEN)
