@@ -32,7 +32,7 @@ class Row(NamedTuple):
     answer: Tuple[str, ...] = ()
     flow: bool = False  # a connection is opened for it
     alive: bool = True  # and goes on afterwards
-    fate: str = 'STACK'  # of the packet, if it is not dropped
+    fate: str = 'STACK'  # of the packet, if it is not dropped; '': the kernel never sees it
 
     @property
     def ends(self):
@@ -94,6 +94,9 @@ ETHER = [
     ('a VLAN tag', lambda w, f: w.ether(0x8100, struct.pack('!HHH', 5, IPV4, one()) + bytes(40)), 'ETH_TYPE'),
     ('1514 bytes of an unknown type', lambda w, f: w.ether(0x88cc, b'%5d' % one() * 300), 'ETH_TYPE'),
     ('broadcast of an unknown type', lambda w, f: w.ether(0x88cc, b'%5d' % one() * 9, dst=BROADCAST), 'ETH_TYPE'),
+    # The card takes 1522 bytes, room for a VLAN tag; the driver no more than a frame can have.
+    *[(f'{n} bytes', lambda w, f, n=n: w.ether(0x88cc, (b'%5d' % one() * 302)[:n - 14]), reason)
+      for n, reason in ((1515, 'ETH_TYPE'), (1518, 'ETH_TYPE'), (1519, 'RX_ERR'), (1522, 'RX_ERR'))],
     ('ARP: hardware type 0', lambda w, f: arp(w, htype=0), 'ARP_BAD'),
     ('ARP: hardware type 6', lambda w, f: arp(w, htype=6), 'ARP_BAD'),
     ('ARP: protocol IPv6', lambda w, f: arp(w, ptype=0x86dd), 'ARP_BAD'),
@@ -101,6 +104,13 @@ ETHER = [
     ('ARP: hardware length 255', lambda w, f: arp(w, hlen=255), 'ARP_BAD'),
     ('ARP: protocol length 0', lambda w, f: arp(w, plen=0), 'ARP_BAD'),
     ('ARP: protocol length 16', lambda w, f: arp(w, plen=16), 'ARP_BAD'),
+]
+
+# The card does not take these: the kernel never sees them.
+NEVER = [
+    ('1523 bytes', lambda w, f: w.ether(0x88cc, (b'%5d' % one() * 302)[:1509])),
+    ('for another card', lambda w, f: w.ether(IPV4, w.echo(one())[14:], dst=mac('52:54:00:12:34:57'))),
+    ('for a group of cards', lambda w, f: w.ether(IPV4, w.echo(one())[14:], dst=mac('33:33:00:00:00:01'))),
 ]
 
 # A frame has at least 60 bytes on the wire: a short ARP packet is one followed by zeros.
@@ -231,8 +241,21 @@ def land(w, f, seq=1000, flags=SYN):
     return frame
 
 
-def options(w, f, *lists):
-    return [syn(w, options=o.ljust((len(o) + 3) // 4 * 4, b'\0')) for o in lists]
+def options(o):
+    """A SYN with these options, and the RST that ends what it began."""
+    def make(w, f):
+        port = one()
+        return [w.tcp(port, 80, 1000, 0, SYN, options=o.ljust((len(o) + 3) // 4 * 4, b'\0')),
+                w.tcp(port, 80, 1001, 0, RST)]
+    return make
+
+
+def begun(flags, data=b''):
+    """These flags at a port that listens, and an RST for what they may have begun."""
+    def make(w, f):
+        port = one()
+        return [w.tcp(port, 80, 1000, 0, flags, data), w.tcp(port, 80, 1001, 0, RST)]
+    return make
 
 
 TCP = [
@@ -253,7 +276,25 @@ TCP = [
     ('LAND', land, None),
 ]
 
+# What makes no sense in a SYN's options is passed over: it is answered.
+SYNS = [
+    ('MSS 0', b'\2\4\0\0'), ('MSS 1', b'\2\4\0\1'), ('MSS 65535', b'\2\4\xff\xff'), ('MSS of length 3', b'\2\3\5'),
+    ('MSS without its value', b'\1\1\2\4'), ('MSS twice', b'\2\4\5\xb4\2\4\0\1'), ('of length 0', b'\x99\0\1\1'),
+    ('of length 1', b'\x99\1\1\1'), ('of length 255', b'\x99\xff\1\1'), ('a kind and no length', b'\1\1\1\x99'),
+    ('window scale 255', b'\3\3\xff'), ('40 bytes of 255', b'\xff' * 40), ('40 times no operation', b'\1' * 40),
+    ('end, then noise', b'\0\2\0\xff'),
+]
 
+# At a port that listens, RFC 9293 3.10.7.2: an ACK is answered with RST (lwIP's has an ACK
+# flag always), a SYN with SYN,ACK, the rest with nothing.  Data or a FIN beside the SYN are
+# not taken, the peer sends them again.
+LISTEN = [
+    ('no flags', begun(0)), ('FIN', begun(FIN)), ('FIN,PSH,URG', begun(FIN | PSH | URG)), ('RST', begun(RST)),
+    ('all flags', begun(63)), ('SYN,RST', begun(SYN | RST)), ('data without flags', begun(0, b'data')),
+    ('ACK', begun(ACK), 'RST,ACK'), ('FIN,ACK', begun(FIN | ACK), 'RST,ACK'), ('SYN,ACK', begun(SYN | ACK), 'RST,ACK'),
+    ('SYN,FIN', begun(SYN | FIN), 'SYN,ACK'), ('data with SYN', begun(SYN, b'GET /'), 'SYN,ACK'),
+    ('SYN,PSH,URG', begun(SYN | PSH | URG), 'SYN,ACK'),
+]
 
 # On an open connection.  RFC 9293 3.10.7.4 and RFC 5961: only the exact RST kills; the
 # other ones, a SYN and an ACK of what was never sent are answered with an ACK at most,
@@ -290,10 +331,13 @@ KILL = [
     ('RST, exact', lambda w, f: seg(w, f, RST), None, ()),
     ('RST,ACK, exact', lambda w, f: seg(w, f, RST | ACK), None, ()),
 ]
-ROWS = ([Row('ethernet', *row) for row in ETHER] + [Row('arp', *row) for row in ARPS] + [Row('ip', *row) for row in IP] +
+ROWS = ([Row('ethernet', *row) for row in ETHER] + [Row('ethernet', *row, fate='') for row in NEVER] +
+        [Row('arp', *row) for row in ARPS] + [Row('ip', *row) for row in IP] +
         [Row('ip', f'option {name}', lambda w, f, o=o: w.echo(one(), options=o), None, ('echo',)) for name, o in OPTIONS] +
         [Row('fragments', *row) for row in FRAGS] + [Row('icmp', *row) for row in ICMP] +
         [Row('udp', *row) for row in UDP] + [Row('tcp', *row) for row in TCP] +
+        [Row('tcp', f'option {name}', options(o), None, ('SYN,ACK',)) for name, o in SYNS] +
+        [Row('listening port', what, make, None, tuple(answer)) for what, make, *answer in LISTEN] +
         [Row('open', *row, flow=True) for row in OPEN] + [Row('open', *row, flow=True, alive=False) for row in KILL] +
         # RFC 9293 drops what has no ACK flag; lwIP takes its data.
         [Row('open', 'data without ACK', lambda w, f: seg(w, f, PSH, b'GET /rc'), flow=True, fate='SOCKET')])

@@ -20,7 +20,6 @@ ELSEWHERE = {
     'TCP_CLOSE': 'tests/wire/test_bad.py',
     'TCP_FLAGS': 'tests/wire/test_bad.py',
     'LISTEN_BACKLOG': 'tests/guest/test_net.py',
-    'RX_ERR': 'tests/host/test_e1000.c',
     'NOMEM_PBUF': 'tests/host/test_e1000.c',
 }
 
