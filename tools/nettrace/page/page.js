@@ -314,7 +314,7 @@ function* story() {
       owner = R[i].flow;
     const st = owner ? flows.get(owner) || ports.get(D.flows[owner - 1][1]) || '' : '';
     const known = pids.filter(p => procs.has(p)), best = Math.max(-1, ...known.map(p => procs.get(p)));
-    i = yield {state: st === 'CLOSED' ? '' : st, proc: best, why: best === ASLEEP ? why.get(known[0]) || 'asleep' : ''};
+    i = yield {state: st === 'CLOSED' ? '' : st, proc: best, why: best === ASLEEP ? why.get(known[0]) || 'asleep' : best === READY ? 'waits for a CPU' : ''};
   }
 }
 
@@ -420,7 +420,7 @@ function placesOf(list) {
 function drawGap(s, y, ns) {
   if(ns < 1e6)
     return void svg('text', {x: 118, y: y + 4, 'text-anchor': 'end', 'font-size': 15, fill: '#868e96'}, s, '~');
-  svg('path', {d: `M60 ${y}` + 'q5 -6 10 0t10 0'.repeat(3), fill: 'none', stroke: '#adb5bd'}, s);
+  svg('path', {d: `M${176 - 10 - textWidth(span(ns), 12.5, true) - 42} ${y}` + 'q5 -6 10 0t10 0'.repeat(2), fill: 'none', stroke: '#adb5bd'}, s);
   svg('line', {x1: 226, x2: WIDTH - 8, y1: y, y2: y, stroke: '#adb5bd', 'stroke-dasharray': '2 6'}, s);
   svg('text', {x: 176, y: y + 4, 'text-anchor': 'end', 'font-size': 12.5, fill: '#495057', 'font-weight': 600}, s, span(ns));
 }
@@ -430,7 +430,7 @@ function drawEven(to) {
   const list = [], gaps = [];
   let y = 18, prev;
   disp.forEach((d, k) => {
-    const gap = prev === undefined ? 0 : d.r.t - prev, tall = d.r.frame && !d.fold ? 44 : 26;
+    const gap = prev === undefined ? 0 : d.r.t - prev, tall = d.r.frame && !d.fold ? 50 : 26;
     if(gap > 1e5) {
       const h = gap >= 1e6 ? 26 : 14;
       gaps.push({y: y + h / 2, ns: gap});

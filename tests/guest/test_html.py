@@ -1,0 +1,173 @@
+"""The page of nettrace html: what stands in it, and Chromium that uses it.
+
+One run of the kernel, with a page fetched by curl, is enough: larger and hostile
+input is made from it.  A browser is not needed for make test: without chromium the
+tests that need one are skipped, and say so.
+"""
+
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+
+import pytest
+
+from evidence import write_pcap
+from vm import BUILD, CAP, CAPTURE, KERNEL, NETTRACE
+
+OPTIONS = 'trace=all,-func,-pbuf_*,-frame trace_slots=65536'
+CURL = 'exec curl -sS --max-time 20 -o page.html "http://127.0.0.1:$TCP_80/"'
+HOSTILE = b'</script><img src=x onerror=document.title=1>"\'&<b>\x1b[31m\x00\xff--><!--'
+CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
+browser = pytest.mark.skipif(CHROMIUM is None, reason='chromium is not installed: the page is not tried in a browser')
+GUEST = bytes.fromhex('525400123456')
+PEER = bytes.fromhex('525500000202')
+
+
+def page(out, *args):
+    """Make a page: its text and its data."""
+    done = subprocess.run([NETTRACE, 'html', '-o', out, *map(str, args)], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, timeout=CAP)
+    assert done.returncode == 0, done.stderr.decode()
+    with open(out, encoding='utf-8') as f:
+        text = f.read()
+    found = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
+    assert len(found) == 1
+    return text, json.loads(found[0])
+
+
+def labels(data, only=0):
+    """What each row says; only: just rows with this flag."""
+    return [data['str'][row[6]] for row in data['rows'] if not only or row[5] & only]
+
+
+def drive(path, profile, *flags):
+    """Chromium on the page, which presses its own keys: the document afterwards."""
+    done = subprocess.run(
+        [CHROMIUM, '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+         '--disable-background-networking', '--disable-component-update', '--disable-sync',
+         f'--user-data-dir={profile}', *flags, '--virtual-time-budget=2000', '--dump-dom',
+         f'file://{path}#selftest'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=CAP)
+    said = re.search(rb'<html[^>]*data-selftest="([^"]*)"', done.stdout)
+    assert said, done.stderr.decode(errors='replace')[-2000:]
+    return said.group(1).decode(), done.stdout.decode(errors='replace')
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    path = str(tmp_path_factory.mktemp('html') / 'run')
+    subprocess.run([CAPTURE, '-d', path, '-k', KERNEL, '-i', os.path.join(BUILD, 'fs.img'), '-p', '80', '-a', OPTIONS,
+                    '--', 'sh', '-c', CURL], check=True, stdin=subprocess.DEVNULL, timeout=CAP,
+                   cwd=os.path.dirname(path))
+    return path
+
+
+def ethernet(into, payload, port=4000):
+    """A UDP datagram between guest and peer."""
+    ip = struct.pack('>BBHHHBBH4s4s', 0x45, 0, 28 + len(payload), port, 0, 64, 17, 0,
+                     *((b'\n\0\2\2', b'\n\0\2\17') if into else (b'\n\0\2\17', b'\n\0\2\2')))
+    udp = struct.pack('>HHHH', port, 7, 8 + len(payload), 0) + payload
+    return (GUEST + PEER if into else PEER + GUEST) + b'\x08\0' + ip + udp
+
+
+def tcp(seq, payload):
+    """A TCP segment to the guest."""
+    ip = struct.pack('>BBHHHBBH4s4s', 0x45, 0, 40 + len(payload), seq & 0xffff, 0, 64, 6, 0, b'\n\0\2\2', b'\n\0\2\17')
+    return GUEST + PEER + b'\x08\0' + ip + struct.pack('>HHIIBBHHH', 4000, 80, seq, 1, 0x50, 0x18, 9999, 0, 0) + payload
+
+
+def wire(path, packets):
+    header = struct.pack('<IHHiIII', 0xa1b2c3d4, 2, 4, 0, 0, 65535, 1)
+    write_pcap(path, header, [(1, k * 37, data) for k, data in enumerate(packets)])
+
+
+# ---- what stands in the page ---------------------------------------------------
+
+
+def test_every_row_of_the_ladder_is_in_the_page(run, tmp_path):
+    _, data = page(str(tmp_path / 'p.html'), run)
+    ladder = subprocess.run([NETTRACE, 'ladder', '--width=400', '--color=never', run], check=True, timeout=CAP,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE).stdout.decode()
+    rows = [line for line in ladder.splitlines() if re.match(r' *\d+ +[+-]\d', line)]
+    mine = labels(data, only=1)
+    assert len(rows) == len(mine) > 50
+    for line, label in zip(rows, mine):
+        if line.rstrip()[-1] != '…':
+            assert label in line
+    assert len(labels(data)) > len(mine), 'the other rows are there too'
+
+
+def test_times_and_packets_are_the_ladders(run, tmp_path):
+    """Differences between rows add up to what nettrace dump says, in ns."""
+    _, data = page(str(tmp_path / 'p.html'), '--only', 'tcp_state', run)
+    dump = subprocess.run([NETTRACE, 'dump', '--json', '--only', 'tcp_state', run], check=True, timeout=CAP,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE).stdout.decode()
+    events = [json.loads(line) for line in dump.splitlines()]
+    rows = [row for row in data['rows'] if row[2] != -1]
+    assert [row[3] for row in rows] == [event.get('pkt', 0) for event in events]
+    names = data['ev'][str(rows[0][2])]
+    assert names[:2] == ['tcp_state', 'STACK']
+
+
+def test_no_address_to_ask(run, tmp_path):
+    text, _ = page(str(tmp_path / 'p.html'), run)
+    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+    assert f'<meta http-equiv="Content-Security-Policy" content="{policy}">' in text
+    outside = re.sub(r'<script type="application/json".*?</script>', '', text, flags=re.S)
+    assert re.findall(r'https?://[^\s\'"]+', outside) == ['http://www.w3.org/2000/svg']
+    assert not re.search(r'\b(?:src|href)=|@import|url\((?!#)', outside)
+
+
+def test_hostile_text_stays_text(tmp_path):
+    wire(str(tmp_path / 'w.pcap'), [ethernet(True, HOSTILE), tcp(1, HOSTILE), tcp(200, b'GET ' + HOSTILE)])
+    text, data = page(str(tmp_path / 'p.html'), str(tmp_path / 'w.pcap'))
+    assert text.count('<script') == 2 and text.count('</script>') == 2 and '<img' not in text
+    assert any('<img src=x' in s for s in data['str']), 'the text itself is kept'
+    assert not any('\x1b' in s for s in data['str'])
+
+
+def test_a_page_needs_a_file(run, tmp_path):
+    done = subprocess.run([NETTRACE, 'html', run], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=CAP)
+    assert done.returncode == 2 and done.stdout == b'' and b'-o FILE' in done.stderr
+    done = subprocess.run([NETTRACE, 'html', '-o', str(tmp_path), run], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, timeout=CAP)
+    assert done.returncode == 3
+
+
+def test_size(tmp_path):
+    """2,000 rows of full frames, and 10,001 packets, of which the page says what it holds."""
+    wire(str(tmp_path / 'w.pcap'), [tcp(k * 1460, bytes([65 + k % 26]) * 1460) for k in range(2000)])
+    page(str(tmp_path / 'p.html'), str(tmp_path / 'w.pcap'))
+    assert os.path.getsize(tmp_path / 'p.html') <= 1500000
+
+
+# ---- and in a browser -----------------------------------------------------------
+
+
+@browser
+def test_keys_and_mouse(run, tmp_path):
+    page(str(tmp_path / 'p.html'), run)
+    said, dom = drive(tmp_path / 'p.html', tmp_path / 'profile')
+    assert re.fullmatch(r'ok \d+', said) and int(said[3:]) >= 30
+    assert 'ESTABLISHED' in dom and 'Where each packet spent its time' in dom
+
+
+@browser
+def test_folds(run, tmp_path):
+    """More rows than may be drawn: packets fold, and with still fewer stretches of time do."""
+    for rows in 60, 8:
+        page(str(tmp_path / 'p.html'), '--rows', rows, run)
+        said, dom = drive(tmp_path / 'p.html', tmp_path / 'profile')
+        assert re.fullmatch(r'ok \d+', said)
+        assert re.search(r'more than \d+, so (each packet|\d+ packets) folds? into one row', dom)
+
+
+@browser
+def test_hostile_text_in_a_browser(tmp_path):
+    wire(str(tmp_path / 'w.pcap'), [ethernet(True, HOSTILE), tcp(1, HOSTILE), tcp(200, b'GET ' + HOSTILE)])
+    page(str(tmp_path / 'p.html'), str(tmp_path / 'w.pcap'))
+    said, dom = drive(tmp_path / 'p.html', tmp_path / 'profile')
+    assert re.fullmatch(r'ok \d+', said)
+    assert '<img' not in dom
