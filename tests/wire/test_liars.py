@@ -113,6 +113,27 @@ def test_dhcp(wire):
     w.vm.expect('far.example has address 10.9.0.5\n')
 
 
+def lease(w, seconds):
+    """Let the guest have 10.9.0.50 for so long; how many packets of DHCP came before that."""
+    discover = w.expect(lambda p: dhcp_type(p) == 1, 'DHCPDISCOVER')
+    w.send(dhcp(w, discover, 2, ip='10.9.0.50', lease=seconds))
+    request = w.expect(lambda p: dhcp_type(p) == 3, 'DHCPREQUEST')
+    w.send(dhcp(w, request, 5, ip='10.9.0.50', lease=seconds))
+    more, w.got = sum(dhcp_type(p) is not None for p in w.got), []
+    return more
+
+
+@pytest.mark.parametrize('seconds', [0, 1])
+def test_lease_of_no_time(wire, seconds):
+    """The address is given up within a second or two, and asked for anew; the next lease is good."""
+    w = wire(append=TRACE, extra=TESTS)
+    assert lease(w, seconds) == 0
+    assert lease(w, 3600) <= 3  # a release, or a renewal or two before it
+    w.vm.expect(r'en0: 10\.9\.0\.50/24 gateway 10\.9\.0\.1 \(dhcp\)')
+    w.guest = addr('10.9.0.50')
+    w.ping(1)
+
+
 # What a name server says that is in form, and wrong inside: an error, soon.  (lwIP does
 # not follow a pointer in an answer's name: one to itself is no loop.)
 LIES = {
