@@ -8,14 +8,15 @@ from vm import TOP, VM
 WIRE = os.path.join(TOP, 'tools', 'wire', 'wire.py')
 
 class Cable(VM):
-    """in_, out: faults as wire.py takes them; rules: its rules."""
+    """in_, out: faults as wire.py takes them; rules: its rules; play: a capture
+    towards the guest."""
 
-    def __init__(self, seed=1, in_='', out='', rules=(), **options):
+    def __init__(self, seed=1, in_='', out='', rules=(), play=None, **options):
         options['extra'] = ('-W', *options.get('extra', ()))
         super().__init__(**options)
         self.jsonl = self.dir + '.jsonl'
         self.args = [WIRE, '--seed', str(seed), '--in', in_, '--out', out, *(w for r in rules for w in ('--rule', r)),
-                     '--log', self.jsonl, '--', *self.args]
+                     *(('--play', play) if play else ()), '--log', self.jsonl, '--', *self.args]
 
     def acts(self):
         """What the wire has done so far."""

@@ -9,6 +9,7 @@ import hashlib
 import os
 import signal
 import socket
+import struct
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,7 +18,7 @@ import pytest
 from cable import Cable
 from evidence import frames
 from vm import CAP
-from wire import Faults, Line, Rule
+from wire import Faults, Line, Rule, nt_hash
 
 PROFILES = {
     'loss 5%': 'drop=5%',
@@ -173,6 +174,28 @@ def test_a_copy_that_comes_later():
     line = Line('in', rules=[Rule('in arp dup=20')])
     frame = bytes(12) + b'\x08\x06' + bytes(46)
     assert line.fate(frame, 1.0) == [(1.0, False, frame), (1.02, False, frame)] and line.counts == {'dup': 1}
+
+
+def test_rate():
+    """A frame leaves when its last bit has: one behind the other, and at once after a pause."""
+    line = Line('out', faults=Faults('rate=1M'))
+    went = [line.fate(bytes(size), now)[0][0] for size, now in ((1250, 0), (125, 0), (1250, 0.005), (125, 2.0))]
+    assert went == pytest.approx([0.010, 0.011, 0.021, 2.001])
+
+
+def test_play(cable, tmp_path):
+    """The frames of a capture reach the guest, all of them and in their order."""
+    head = bytes.fromhex('525400123456 020000000077')
+    played = [head + b'\x88\xcc' + b'%4d' % n * 12 for n in range(20)] + [head + b'\x08\x00' + bytes(46)]
+    with open(tmp_path / 'play.pcap', 'wb') as f:
+        f.write(struct.pack('<IHHiIII', 0xa1b2c3d4, 2, 4, 0, 0, 65535, 1))
+        for n, frame in enumerate(played):
+            f.write(struct.pack('<4I', 1000, n * 1000, len(frame), len(frame)) + frame)
+    vm = cable(play=str(tmp_path / 'play.pcap'), append='ip=10.9.0.2/24 trace=all')
+    vm.wait_event('net_drop reason=IP_INHDR')  # the last
+    mine = [nt_hash(frame.ljust(60, b'\0')) for frame in played]
+    came = [row for row in vm.events('e1000_rx') if int(row['hash'], 16) in mine]
+    assert [int(row['hash'], 16) for row in came] == mine
 
 
 def test_corrupt_flips_one_bit():
