@@ -3,6 +3,7 @@
 A new reason fails here until a test names it.
 """
 
+import glob
 import os
 import re
 
@@ -59,3 +60,16 @@ def test_lists_are_true():
     """Nothing stands here that is unknown, or in two lists."""
     assert set(ELSEWHERE) | set(NOBODY) | PROVOKED == set(reasons())
     assert not (set(ELSEWHERE) & set(NOBODY)) and not (set(NOBODY) & PROVOKED)
+
+
+def test_table_of_bad_input_is_true():
+    """What README.md names exists: tests, scripts, areas of rows."""
+    here = os.path.join(TOP, 'tests', 'wire')
+    with open(os.path.join(here, 'README.md')) as f:
+        table = [line for line in f if line.startswith('|')]
+    known = {row.area for row in ROWS} | {f'{row.area}: {row.what}' for row in ROWS} | set(os.listdir(here))
+    for path in glob.glob(os.path.join(here, 'test_*.py')) + [os.path.join(TOP, 'tests', 'guest', 'test_netfail.py')]:
+        with open(path) as f:
+            known |= set(re.findall(r'^def (test_\w+)', f.read(), re.M))
+    named = {name for line in table for name in re.findall(r'`([^`]+)`', line)}
+    assert named and named <= known, named - known
