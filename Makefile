@@ -42,7 +42,7 @@ UPROGS = arp cat echo fetch free grep host httpd ifconfig init iperf kill ln ls 
   poweroff ps rm sh sleep spin sysfuzz ttcp udpecho uptime wc zombie
 UFILES = README index.html rc
 # Programs of tests/guest/prog; they are on the disk of the tests alone.
-TPROGS = tracecost load serve5 sockets tcp tracecat crash hostile traps badelf limits debug tty polls contract_fs contract_full contract_lib contract_mem contract_proc count filerace netbench oldhttp status nofiles trstress trctl netfail
+TPROGS = tracecost load serve5 sockets tcp tracecat crash hostile traps badelf limits debug tty polls contract_fs contract_full contract_lib contract_mem contract_proc count filerace netbench oldhttp status nofiles trstress trctl trview netfail
 
 NETTRACE = align check console decode dump flow html html_page info input label ladder main match merge meta out \
   pcapin ring session timeline tracefile wait why

@@ -14,11 +14,11 @@ static int checks;
 static char buf[16384], text[65536];
 
 static int
-is(int got, int want, const char *what, int line)
+is(int got, int want, const char *text, int line)
 {
   checks++;
   if(got != want)
-    printf(1, "WRONG line %d: %s = %d, not %d\n", line, what, got, want);
+    printf(1, "WRONG line %d: %s = %d, not %d\n", line, text, got, want);
   return got == want;
 }
 
@@ -65,21 +65,25 @@ refused(int fd, const char *line, const char *why)
     printf(1, "WRONG \"%s\": %d, \"%s\" is not in .stat\n", line, n, why);
 }
 
-// Everything up to now; the records left in buf are of no use.
+// Everything up to now; the records left in buf are of no use.  A reader that sees
+// its own reads would never come to an end: so it is quiet from here on.
 static void
 drain(int fd)
 {
   int n;
+  IS(say(fd, "self off"), 8);
   while((n = read(fd, buf, sizeof(buf))) > 0)
     ;
   IS(n, -EAGAIN);
 }
 
-// How many records of writers with this system call number in byte 24 come.
+// How many records of writers with this system call number in byte 24 come; -1: any
+// number.  Quiet as drain is.
 static int
 events(int fd, int nr)
 {
   int n, got = 0;
+  IS(say(fd, "self off"), 8);
   while((n = read(fd, buf, sizeof(buf))) > 0)
     for(struct nt_slot *s = (void *)buf; s < (struct nt_slot *)(buf + n); s += s->nsl)
       got += s->seq != 0 && s->nsl == 1 && (nr < 0 || s->p[0] == nr);
@@ -163,35 +167,113 @@ many_opens(void)
     close(fd[i]);
 }
 
+// Ten getpid and a sleep, when this reader has obeyed the line and self on, if loud.
+static void
+act(int fd, const char *line, int loud)
+{
+  IS(say(fd, line), strlen(line));
+  drain(fd);
+  if(loud)
+    IS(say(fd, "self on"), 7);
+  for(int i = 0; i < 10; i++)
+    getpid();
+  sleep(0);
+}
+
 static void
 views(void)
 {
   int fd = open("/dev/nettrace", O_RDWR | O_NONBLOCK);
-  IS(say(fd, "disable *\nenable sys_exit\nself on\n"), 34);
-  drain(fd);
-  for(int i = 0; i < 10; i++)
-    getpid();
+  act(fd, "disable *\nenable sys_exit", 1);
   IS(events(fd, 11), 10); // ourselves
-  IS(say(fd, "self off\nfilter sys_exit nr == getpid && ret == 1\n"), 50);
-  drain(fd);
-  for(int i = 0; i < 10; i++)
-    getpid();
-  IS(events(fd, -1), 0);
-  IS(say(fd, "self on\nfilter off\nfilter sys_exit nr==getpid\n"), 46);
-  drain(fd);
-  getpid();
-  sleep(0);
-  getpid();
-  IS(events(fd, -1), 2); // sleep is not among them
-  IS(say(fd, "filter off\nonly pid 1\n"), 22);
-  drain(fd);
-  getpid();
+  act(fd, "# quiet", 0);
   IS(events(fd, 11), 0);
-  IS(say(fd, "only off\n"), 9);
-  drain(fd);
-  getpid();
-  IS(events(fd, 11), 1);
+  act(fd, "filter sys_exit nr == getpid && ret == 1", 1);
+  IS(events(fd, -1), 0);
+  act(fd, "filter off\nfilter sys_exit nr==getpid", 1);
+  IS(events(fd, -1), 10); // sleep is not among them
+  act(fd, "filter off\nonly pid 1", 1);
+  IS(events(fd, 11), 0);
+  act(fd, "only off", 1);
+  IS(events(fd, 11), 10);
   close(fd);
+}
+
+// A reader asks to lose nothing, takes it back, and asks again while it reads: the
+// header says so to everyone, and the records go on without a gap.
+static void
+modes(void)
+{
+  int fd = open("/dev/nettrace", O_RDWR | O_NONBLOCK);
+  IS(say(fd, "disable *\nenable mark"), 21);
+  drain(fd);
+  for(int i = 0; i < 6; i++) {
+    const char *line = i % 2 == 0 ? "mode lossless" : "mode overwrite";
+    IS(say(fd, line), strlen(line));
+    IS(has(account(), "mode lossless"), i % 2 == 0);
+    int other = open("/dev/nettrace", O_RDONLY);
+    IS(read(other, buf, 256), 256);
+    IS((((struct nt_header *)buf)->flags & NT_LOSSLESS) != 0, i % 2 == 0);
+    close(other);
+    IS(say(fd, "mark one\nmark two"), 17);
+    IS(events(fd, -1), 2);
+  }
+  close(fd);
+  IS(has(account(), "mode lossless"), 0);
+}
+
+// Slots refused so far, on all CPUs.
+static int
+refusals(void)
+{
+  int sum = 0;
+  for(const char *s = account(); (s = strchr(s, 'd')) != 0; s++)
+    if(equal(s, "dropped ", 8))
+      sum += atoi(s + 8);
+  return sum;
+}
+
+// A process asks to lose nothing and never reads: the recorder refuses, and goes on
+// as soon as that one closes, or dies.
+static void
+sleepers(void)
+{
+  for(int what = 0; what < 2; what++) {
+    int p[2], q[2], status;
+    IS(pipe(p), 0);
+    IS(pipe(q), 0);
+    int pid = fork();
+    if(pid == 0) {
+      int fd = open("/dev/nettrace", O_RDWR);
+      say(fd, "mode lossless");
+      write(p[1], "w", 1);
+      read(q[0], buf, 1);
+      close(fd);
+      write(p[1], "w", 1);
+      read(q[0], buf, 1);
+      exits(0);
+    }
+    IS(read(p[0], buf, 1), 1);
+    int before = refusals();
+    while(refusals() == before)
+      for(int i = 0; i < 2000; i++)
+        getpid(); // fill the ring
+    IS(has(account(), "mode lossless"), 1);
+    if(what == 0) {
+      IS(write(q[1], "c", 1), 1);
+      IS(read(p[0], buf, 1), 1);
+    } else {
+      IS(kill(pid), 0);
+      IS(waitpid(pid, &status, 0), pid);
+    }
+    IS(has(account(), "mode lossless"), 0);
+    before = refusals();
+    int fd = open("/dev/nettrace", O_RDWR | O_NONBLOCK);
+    act(fd, "disable *\nenable sys_exit", 1);
+    IS(events(fd, 11), 10);
+    IS(refusals() == before, 1);
+    close(fd);
+  }
 }
 
 // A record stops the recorder, some slots later.
@@ -260,6 +342,8 @@ main(void)
   bad_lines();
   many_opens();
   views();
+  modes();
+  sleepers();
   flight();
   waiting();
   printf(1, "trctl: %d checks\n", checks);
