@@ -185,11 +185,14 @@ def test_data_after_close(results):
     """In TIME-WAIT: RFC 9293 knows nothing new there; answered with an ACK."""
     wire = results[0]
     flow = Flow(wire, one(), 80).open()
-    flow.send(PSH | ACK, b'GET /rc HTTP/1.0\r\n\r\n')
-    flow.all_data()
-    flow.send(FIN | ACK)
-    flow.expect(ACK, 'the ACK of our FIN', b'')
-    provokes(wire, 'TCP_CLOSE', lambda: flow.send(PSH | ACK, b'more'))
+
+    def act():  # TIME-WAIT lasts a second here: nothing may come between
+        flow.send(PSH | ACK, b'GET /rc HTTP/1.0\r\n\r\n')
+        flow.all_data()
+        flow.send(FIN | ACK)
+        flow.expect(ACK, 'the ACK of our FIN', b'')
+        flow.send(PSH | ACK, b'more')
+    provokes(wire, 'TCP_CLOSE', act)
 
 
 def test_data_without_ack_before_the_handshake_is_done(results):
