@@ -58,7 +58,7 @@ patch_begin(void)
     panic_check();
     pause();
   }
-  lcr0(rcr0() & ~CR0_WP); // text is mapped read-only
+  lcr0(rcr0() & ~(u32)CR0_WP); // text is mapped read-only
 }
 
 // The others go on.  Waits until the last has left, or it could count for the next.
