@@ -111,6 +111,7 @@ def run(request, tmp_path_factory):
         assert done.returncode == 0, said
         assert tool('merge', '-o', path + '/merged.pcapng', path)[0] == 0
         assert tool('ladder', '-o', path + '/ladder.txt', path)[0] == 0
+        assert tool('html', '-o', path + '/timeline.html', path)[0] == 0
     assert os.path.exists(path + '/ladder.txt'), said
     yield Run(path, done.returncode, said).read()
     if request.session.testsfailed == 0:
@@ -121,7 +122,7 @@ def run(request, tmp_path_factory):
 
 def test_status_and_files(run):
     assert run.status == 0, run.text
-    for name in ('wire.pcap', 'trace.nt', 'merged.pcapng', 'ladder.txt'):
+    for name in ('wire.pcap', 'trace.nt', 'merged.pcapng', 'ladder.txt', 'timeline.html'):
         assert os.path.getsize(run.file(name)) > 500, name
     with open(run.file('page.html'), 'rb') as got, open(PAGE, 'rb') as want:
         assert got.read() == want.read()

@@ -141,6 +141,9 @@ def test_size(tmp_path):
     wire(str(tmp_path / 'w.pcap'), [tcp(k * 1460, bytes([65 + k % 26]) * 1460) for k in range(2000)])
     page(str(tmp_path / 'p.html'), str(tmp_path / 'w.pcap'))
     assert os.path.getsize(tmp_path / 'p.html') <= 1500000
+    wire(str(tmp_path / 'w.pcap'), [tcp(k * 10, b'0123456789') for k in range(10050)])
+    _, data = page(str(tmp_path / 'p.html'), str(tmp_path / 'w.pcap'))
+    assert len(data['rows']) == 10000 and data['left'] == 50
 
 
 # ---- and in a browser -----------------------------------------------------------

@@ -155,8 +155,7 @@ put_frame_row(struct page *p, const struct item *it, u32 flags)
   label_frame(label, sizeof label, f, p->labels);
   label_payload(more, sizeof more, f);
   enum unmatched u = frame_fate(p->s, it->idx);
-  if(u != UM_NONE && u != UM_LATER && u != UM_BEFORE)
-    flags |= ROW_DROP;
+  flags |= u == UM_NODRIVER ? ROW_DROP : 0;
   fprintf(p->f, "[%lld,%d,-1,%u,%u,%u,%u,%u,%u,%u,%d,%u,\"", it->w - p->last, L_WIRE, item_pkt(p->s, it), item_flow_no(p, it), flags,
           intern(&p->str, label), intern(&p->str, more), intern(&p->str, u == UM_NONE ? "" : fate_text(u)), it->idx + 1, f->in, f->len);
   static const char hex[] = "0123456789abcdef";
@@ -220,7 +219,7 @@ static void
 track(struct page *p, const struct item *it)
 {
   label_learn(p->labels, p->s, it);
-  if(it->frame)
+  if(it->frame || p->left)
     return;
   const struct session *s = p->s;
   const struct rec *r = &s->b->rec[it->idx];
@@ -242,7 +241,8 @@ track(struct page *p, const struct item *it)
   }
 }
 
-// Is it one of the rows the page holds?  After MAXPKT packets no new one begins.
+// Is it one of the rows the page holds?  After MAXPKT packets (a frame that no event tells
+// of is one too) no new one begins.
 static bool
 wanted(struct page *p, u32 i)
 {
@@ -254,8 +254,10 @@ wanted(struct page *p, u32 i)
   if(e && !asked && !(p->pick.have_flow && p->pick.show[i]) && (e->stage == ST_META || e->stage == ST_MEM))
     return false;
   u32 pkt = item_pkt(p->s, it);
-  if(pkt == 0 || idset_has(&p->pkts, pkt))
-    return pkt || p->left == 0;
+  if(pkt == 0 && !it->frame)
+    return p->left == 0;
+  if(idset_has(&p->pkts, pkt))
+    return true;
   if(p->npkt == MAXPKT) {
     p->left++;
     return false;

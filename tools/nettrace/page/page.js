@@ -109,7 +109,7 @@ function filter() {
 function units() {
   const list = [], of = new Map();
   for(const r of rows) {
-    let u = r.pkt ? of.get(r.pkt) : list[list.length - 1];
+    let u = r.pkt ? of.get(r.pkt) : r.frame ? 0 : list[list.length - 1];
     if(!u) {
       u = {id: 'p' + list.length, pkt: r.pkt, rows: []};
       list.push(u);
@@ -149,7 +149,7 @@ function fold() {
         for(const p of part)
           showUnit(p, disp);
     }
-    folded = `${rows.length} rows of ${list.length} packets: more than ${D.max}, so ` +
+    folded = `${rows.length.toLocaleString('en')} rows of ${list.length.toLocaleString('en')} packets: more than ${D.max}, so ` +
       (size > 1 ? `${size} packets fold into one row` : 'each packet folds into one row') +
       ' (▸). A click or Enter opens it; drops show on the fold.';
     if(disp.length > D.max && opened.length > 1) {
@@ -268,25 +268,33 @@ function drawEvent(g, r, y, c, label) {
   const fill = r.flags & DROP ? DARKRED : r.pkt ? c : INK, bold = !!(strong || r.flags & DROP);
   const text = r.label + (r.fate ? ': ' + r.fate : '');
   if(r.lane === PROCESS)
-    plate(g, x - 14, y, text, {bold, fill, side: -1, room: 560});
+    plate(g, x - 14, y, text, {bold, fill, side: -1, room: trueTime ? STEP - 30 : 560});
   else
-    plate(g, x + 13, y, text, {bold, fill});
+    plate(g, x + 13, y, text, trueTime ? {bold, fill, room: STEP - 30} : {bold, fill});
 }
 
-// A fold: what is inside, in one line.
+// A fold: what is inside, in one line.  A packet keeps its arrow.
 function drawFold(g, d, y) {
   const u = d.fold, frames = u.rows.filter(r => r.frame), drops = u.rows.filter(r => r.flags & DROP).length;
-  const lost = u.rows.some(r => r.flags & LOST), c = u.units ? '#495057' : color.get(u.pkt) || INK;
-  const last = u.rows[u.rows.length - 1];
-  svg('rect', {x: laneX(PEER) - 20, y: y - 11, width: WIDTH - laneX(PEER) + 14, height: 22, rx: 6, fill: d.open ? '#dbe4ff' : '#edf2ff'}, g);
-  const into = frames.filter(r => r.in).length;
-  const text = (d.open ? '▾ ' : '▸ ') + (u.units ? `${u.units.length} packets, ` : frames[0] ? frames[0].label + ' ' + (frames[0].in ? 'in, ' : 'out, ') : u.rows[0].label + ', ') +
-    `${u.rows.length} rows, ${span(last.t - u.rows[0].t)}` + (u.units ? `: ${into} frames in, ${frames.length - into} out` : '') + (lost ? ', events lost' : '');
-  const w = textWidth(text, 13, false);
-  svg('text', {x: laneX(PEER) - 8, y: y + 5, 'font-size': 13, fill: c}, g, text);
+  const last = u.rows[u.rows.length - 1], arrow = !u.units && frames.length;
+  const c = u.units ? '#495057' : color.get(u.pkt) || INK, x = arrow ? laneX(WIRE) + 16 : laneX(PEER) - 20, mark = d.open ? '▾ ' : '▸ ';
+  const into = frames.filter(r => r.in).length, bytes = frames.reduce((a, r) => a + (parseInt(r.more, 10) || 0), 0);
+  let text = `${u.rows.length} rows, ${span(last.t - u.rows[0].t)}`;
+  if(u.units)
+    text = `${u.units.length} packets, ${text}: ${into} in, ${frames.length - into} out, ${bytes.toLocaleString('en')} bytes`;
+  else if(arrow)
+    text = frames[0].label.replace(/^\S+ (\d+) ack/, 'seq $1 ack').replace(/^SYN /, '') + (bytes ? `, ${bytes} bytes` : '') + ': ' + text;
+  else
+    text = u.rows[0].label + ', ' + text;
+  text += u.rows.some(r => r.flags & LOST) ? ', events lost' : '';
+  svg('rect', {x, y: y - 11, width: laneX(STACK) - 28 - x, height: 22, rx: 6, fill: d.open ? '#dbe4ff' : '#edf2ff'}, g);
+  svg('text', {x: x + 10, y: y + 5, 'font-size': 13, fill: c}, g, mark + text);
+  if(arrow)
+    drawFrame(g, {...frames[0], more: '', flags: 0, fate: ''}, y, c, true);
   if(drops) {
-    cross(g, laneX(PEER) + w + 14, y, 6);
-    svg('text', {x: laneX(PEER) + w + 28, y: y + 5, 'font-size': 13, 'font-weight': 700, fill: DARKRED}, g, `${drops} drop${drops > 1 ? 's' : ''}`);
+    const at = x + 34 + textWidth(mark + text, 13, false);
+    cross(g, at, y, 6);
+    svg('text', {x: at + 14, y: y + 5, 'font-size': 13, 'font-weight': 700, fill: DARKRED}, g, `${drops} drop${drops > 1 ? 's' : ''}`);
   }
 }
 
@@ -430,7 +438,7 @@ function drawEven(to) {
   const list = [], gaps = [];
   let y = 18, prev;
   disp.forEach((d, k) => {
-    const gap = prev === undefined ? 0 : d.r.t - prev, tall = d.r.frame && !d.fold ? 50 : 26;
+    const gap = prev === undefined ? 0 : d.r.t - prev, tall = d.r.frame && !d.fold ? 50 : d.fold && !d.fold.units && d.fold.rows.some(r => r.frame) ? 36 : 26;
     if(gap > 1e5) {
       const h = gap >= 1e6 ? 26 : 14;
       gaps.push({y: y + h / 2, ns: gap});
@@ -509,8 +517,10 @@ const WAITS = {
   'driver>netif': 'frame to interface', 'netif>stack': 'Ethernet to IP', 'stack>stack': 'inside IP and TCP', 'netif>netif': 'inside the interface',
   'driver>driver': 'inside the driver', 'stack>socket': 'TCP to socket', 'socket>socket': 'queued at the socket',
   'socket>process': 'the process is woken, waits for a CPU', 'process>process': 'in the system call', 'process>socket': 'the process comes to read it',
-  'socket>stack': 'TCP makes a segment', 'process>stack': 'TCP makes a segment', 'stack>netif': 'TCP, IP and the neighbour', 'netif>driver': 'to the descriptor ring',
-  'driver>wire': 'the card takes it', 'wire>driver-out': 'the card says it is sent'};
+  'socket>stack': 'the stack goes on after the wakeup', 'stack>netif': 'TCP, IP and the neighbour', 'netif>driver': 'to the descriptor ring',
+  'driver>wire': 'the card takes it'};
+// Where these differ for a packet that the guest sends.
+const WAITS_OUT = {'socket>stack': 'TCP makes a segment', 'process>stack': 'TCP makes a segment', 'wire>driver': 'the card says it is sent'};
 const LNAME = ['peer', 'wire', 'driver', 'netif', 'stack', 'socket', 'process'];
 
 // Points of a packet's journey, the interrupt and the wakened process among them.
@@ -534,11 +544,13 @@ function segments(j) {
   const out = [];
   for(let k = 1; k < j.pts.length; k++) {
     const a = j.pts[k - 1], b = j.pts[k], last = out[out.length - 1];
-    const key = a.n + '>' + b.n, name = (!j.in && WAITS[key + '-out']) || WAITS[key] || `${a.n} to ${b.n}`;
-    if(last && last.n === b.n && a.n === b.n)
-      last.ns += b.t - a.t;
-    else
-      out.push({n: b.n, name, ns: b.t - a.t, done: !j.in && key === 'wire>driver'});
+    const key = a.n + '>' + b.n, name = (!j.in && WAITS_OUT[key]) || WAITS[key] || `${a.n} to ${b.n}`, ns = b.t - a.t;
+    if(last && last.n === b.n && a.n === b.n) { // one piece, named after its longest part
+      last.ns += ns;
+      if(ns > last.most)
+        Object.assign(last, {name, most: ns});
+    } else
+      out.push({n: b.n, name, ns, most: ns, done: !j.in && key === 'wire>driver'});
   }
   return out;
 }
@@ -735,7 +747,8 @@ function toggleTime() {
   trueTime = !trueTime;
   view = null;
   if(trueTime && rows.length > 1 && keep) { // begin with some rows around the current one
-    const i = rows.indexOf(keep), a = rows[Math.max(0, i - 12)], b = rows[Math.min(rows.length - 1, i + 24)];
+    const i = Math.max(rows.indexOf(keep), rows.findIndex(r => r.t >= zero)); // not in a sleep before the first frame
+    const a = rows[Math.max(rows.findIndex(r => r.t >= zero), i - 12)], b = rows[Math.min(rows.length - 1, i + 24)];
     view = {t0: a.t, t1: Math.max(b.t, a.t + 1000)};
   }
   draw();
