@@ -72,7 +72,7 @@ def test_patched_under_load(boot):
     """All functions and all events go on and off while four CPUs run the code that changes."""
     vm = boot(cpus=4, ports=(), extra=TESTS, append='trace=off,+func*')
     rounds = int(os.environ.get('FLIPS', '40'))
-    said = vm.cmd(f'spin 5 & fetch -n 20 http://127.0.0.1/rc & fetch -n 20 http://127.0.0.1/README & tracecost flip {rounds}')
+    said = vm.cmd(f'spin 5 & fetch -n 20 http://127.0.0.1/rc > a & fetch -n 20 http://127.0.0.1/README > b & tracecost flip {rounds}')
     assert 'flipped' in said
     assert 'status 200' in vm.cmd('fetch -n 20 http://127.0.0.1/rc')
     vm.cmd("echo 'func off' > /dev/nettrace")
