@@ -11,6 +11,7 @@ import re
 import shutil
 import struct
 import subprocess
+from xml.etree import ElementTree
 
 import pytest
 
@@ -144,6 +145,21 @@ def test_size(tmp_path):
     wire(str(tmp_path / 'w.pcap'), [tcp(k * 10, b'0123456789') for k in range(10050)])
     _, data = page(str(tmp_path / 'p.html'), str(tmp_path / 'w.pcap'))
     assert len(data['rows']) == 10000 and data['left'] == 50
+
+
+def test_bare_picture(run, tmp_path):
+    """It is XML, with a text for each row of the ladder; hostile text stays text."""
+    wire(str(tmp_path / 'w.pcap'), [ethernet(True, HOSTILE), tcp(1, HOSTILE)])
+    for source in run, str(tmp_path / 'w.pcap'):
+        page(str(tmp_path / 'p.html'), source)
+        done = subprocess.run([NETTRACE, 'html', '--svg', '-o', '-', source], check=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, timeout=CAP)
+        root = ElementTree.fromstring(done.stdout)
+        texts = [e.text for e in root.iter('{http://www.w3.org/2000/svg}text')]
+        assert {e.tag.split('}')[1] for e in root.iter()} <= set('svg g defs marker path rect circle text polyline'.split())
+        assert source != run or all(any(label in text or text in label for text in texts if text)
+                                    for label in labels(page(str(tmp_path / 'p.html'), run)[1], only=1))
+    assert any('<img' in text for text in texts)
 
 
 # ---- and in a browser -----------------------------------------------------------

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "tool.h"
+#include "html.h"
 
 #define MAXPKT    10000 // packets in one page
 #define MAXBYTES  128   // of a frame
@@ -19,8 +20,6 @@
 #define ROW_LOST  4
 #define ROW_STATE 8
 #define ROW_CALL  16
-
-extern const char page_css[], page_js[]; // html_page.c
 
 // Texts by number: each stands in the page once.
 struct strings {
@@ -47,6 +46,18 @@ struct page {
   i64 last;
 };
 
+// Bytes of the character at s if it is one of UTF-8 beyond ASCII and complete, else 0.
+int
+utf8_whole(const char *s)
+{
+  u8 c = (u8)*s;
+  int n = charlen(s);
+  bool whole = n > 1 && c >= 0xc2 && c < 0xf5;
+  for(int i = 1; i < n; i++)
+    whole &= ((u8)s[i] & 0xc0) == 0x80;
+  return whole ? n : 0;
+}
+
 // A JSON string that may stand inside a script: UTF-8 passes, stray bytes become the
 // code point of the same number.
 static void
@@ -60,15 +71,12 @@ put_text(FILE *f, const char *s)
     else if(c < 0x80)
       putc(c, f);
     else {
-      int n = charlen(s);
-      bool whole = n > 1 && c >= 0xc2 && c < 0xf5;
-      for(int i = 1; i < n; i++)
-        whole &= ((u8)s[i] & 0xc0) == 0x80;
-      if(whole)
+      int n = utf8_whole(s);
+      if(n)
         fwrite(s, 1, (size_t)n, f);
       else
         fprintf(f, "\\u%04x", c);
-      s += whole ? n - 1 : 0;
+      s += n ? n - 1 : 0;
     }
   }
   putc('"', f);
@@ -416,7 +424,10 @@ cmd_html(struct opts *o)
   p.states = open_memstream(&p.text[0], &p.len[0]);
   p.sleeps = open_memstream(&p.text[1], &p.len[1]);
   p.links = open_memstream(&p.text[2], &p.len[2]);
-  put_page(&p);
+  if(o->svg)
+    svg_write(&s, &p.pick, p.f);
+  else
+    put_page(&p);
   rc = out_close(&out, true);
   if(!o->quiet)
     session_summary(&s, stderr);

@@ -3,8 +3,7 @@
 // html.c writes them into every page.  Their own files are page/page.css and
 // page/page.js: the Makefile knows that this object depends on them.
 #include "tool.h"
-
-extern const char page_css[], page_js[];
+#include "html.h"
 
 // clang-format off
 __asm__(".pushsection .rodata\n"

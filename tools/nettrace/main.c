@@ -33,6 +33,7 @@ static const struct command {
    "that ladder shows and holds the other rows too; with --flow or --packets just these.\n"
    "Keys: ? in the page.\n" SELECTION
    "  --all            also events of memory and of the trace itself\n"
+   "  --svg            the bare picture, for a document\n"
    "  --rows N         fold where more than N rows would be drawn (default 2000)\n"
    "Example: nettrace html -o timeline.html run/latest\n"},
   {"merge", cmd_merge, "-o F [RUN | TRACE CAPTURE]", "write one pcapng with frames and events",
@@ -130,6 +131,7 @@ static const struct flag {
   {"--pid", FLAG_NUM, offsetof(struct opts, pid)},
   {"--timeout", FLAG_NUM, offsetof(struct opts, timeout)},
   {"--ascii", FLAG_BOOL, offsetof(struct opts, ascii)},
+  {"--svg", FLAG_BOOL, offsetof(struct opts, svg)},
   {"--meta", FLAG_BOOL, offsetof(struct opts, meta)},
   {"--json", FLAG_BOOL, offsetof(struct opts, json)},
   {"--all", FLAG_BOOL, offsetof(struct opts, all)},

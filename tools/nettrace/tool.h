@@ -401,7 +401,7 @@ void session_summary(const struct session *s, FILE *to);
 // timeline.c: rows in causal order, and which of them to show
 struct opts {
   const char *flow, *packets, *only, *layer, *from, *to, *out, *noreason, *dir;
-  bool ascii, json, meta, quiet, all, wireonly, nocomments, strict;
+  bool svg, ascii, json, meta, quiet, all, wireonly, nocomments, strict;
   int color; // 0 auto, 1 always, 2 never
   bool handshake, ends, sandwich;
   i64 width, max_lost, max_unmatched, max_band; // -1 = not asked; width 0 = the terminal's
