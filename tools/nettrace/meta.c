@@ -7,6 +7,8 @@
 #include <string.h>
 #include "tool.h"
 
+#define MAXSETS 1024 // each name is looked for among them
+
 const char *const stage_name[] = {"WIRE", "DRIVER", "NETIF", "STACK", "SOCKET", "SYSCALL", "CPU", "META", "MEM", "OTHER"};
 
 static const struct {
@@ -73,6 +75,8 @@ parse_name(struct meta *m, char *s, bool bits)
   if(!number(value, &val))
     return "bad value";
   struct nameset *set = find_set(m, setname);
+  if(set == 0 && m->nset == MAXSETS)
+    return "too many sets";
   if(set == 0) {
     m->set = xgrow(m->set, m->nset, &m->setcap, sizeof *m->set);
     set = m->set[m->nset++] = xmalloc(sizeof *set);
@@ -108,6 +112,7 @@ parse_event(struct meta *m, char *s, struct event **cur)
   for(e->stage = 0; e->stage < ST_OTHER && strcmp(stage, stage_name[e->stage]); e->stage++)
     ;
   m->nev++;
+  m->top = id >= m->top ? id + 1 : m->top;
   return 0;
 }
 
@@ -162,7 +167,7 @@ parse_line(struct meta *m, char *s, struct event **cur)
 static void
 resolve_sets(struct meta *m)
 {
-  for(u32 i = 0; i < MAXEVENTS; i++)
+  for(u32 i = 0; i < m->top; i++)
     for(u32 k = 0; m->ev[i] && k < m->ev[i]->nfield; k++) {
       struct field *f = &m->ev[i]->f[k];
       if(f->unit == U_OTHER && (f->set = find_set(m, f->unitname)))
@@ -213,7 +218,7 @@ meta_parse(struct meta *m, const char *text, u32 len, const char *file)
 void
 meta_free(struct meta *m)
 {
-  for(u32 i = 0; m->ev && i < MAXEVENTS; i++)
+  for(u32 i = 0; i < m->top; i++)
     free(m->ev[i]);
   for(u32 i = 0; i < m->nset; i++) {
     free(m->set[i]->v);
@@ -229,7 +234,7 @@ meta_free(struct meta *m)
 struct event *
 meta_event(const struct meta *m, const char *name)
 {
-  for(u32 i = 0; m->ev && i < MAXEVENTS; i++)
+  for(u32 i = 0; i < m->top; i++)
     if(m->ev[i] && strcmp(m->ev[i]->name, name) == 0)
       return m->ev[i];
   return 0;

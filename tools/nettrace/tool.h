@@ -125,8 +125,8 @@ struct event {
 struct meta {
   char *text, *raw; // split in place; as it was read
   u32 len, hash;
-  u32 nev, nset, setcap;
-  struct event **ev; // by id, MAXEVENTS of them
+  u32 nev, top, nset, setcap; // top: above all ids
+  struct event **ev;          // by id, MAXEVENTS of them
   struct nameset **set;
 };
 int meta_parse(struct meta *m, const char *text, u32 len, const char *file);
