@@ -683,7 +683,8 @@ send_some(struct conn *c)
     drop(c); // not even memory for a header
     return 0;
   }
-  int n = send(c->fd, t->p + c->outpos, t->len - c->outpos, MSG_DONTWAIT);
+  // The last answer and the end of the connection share a segment.
+  int n = send(c->fd, t->p + c->outpos, t->len - c->outpos, MSG_DONTWAIT | (c->keep ? 0 : MSG_MORE));
   if(n < 0) {
     if(n != -EAGAIN)
       drop(c);

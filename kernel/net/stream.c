@@ -601,8 +601,10 @@ queue_room(const struct tcp_pcb *pcb)
 }
 
 // Hand up to n bytes to TCP.  Returns how many it took; 0: no room now.
+// With MSG_MORE a piece of a segment waits for the next write or the end, which saves
+// a segment and its ACK; lwIP sends it after a second if neither comes.
 static int
-sock_tx(struct sock *s, const char *src, u32 n)
+sock_tx(struct sock *s, const char *src, u32 n, int flags)
 {
   struct tcp_pcb *pcb = s->pcb;
   u32 m = queue_room(pcb), seq = pcb->snd_lbb;
@@ -614,7 +616,8 @@ sock_tx(struct sock *s, const char *src, u32 n)
   u32 pkt = begin_write(s, seq, m);
   myproc()->pkt = pkt;
   TRACE(sock_tx, .pkt = pkt, .sock = s->id, .n = m, .queued = TCP_SND_BUF - tcp_sndbuf(pcb), .limit = TCP_SND_BUF);
-  tcp_output(pcb);
+  if(!(flags & MSG_MORE) || m < n || m >= pcb->mss)
+    tcp_output(pcb);
   watch_pcb(pcb);
   return m;
 }
@@ -625,7 +628,7 @@ stream_write(struct sock *s, const char *src, int n, int flags, const struct soc
   u64 until = sock_deadline(s->snd_ms);
   int done = 0, r = to ? -EISCONN : write_state(s);
   while(r == 0 && done < n) {
-    int m = s->state == SOCKSTATE_CONNECTED ? sock_tx(s, src + done, n - done) : 0;
+    int m = s->state == SOCKSTATE_CONNECTED ? sock_tx(s, src + done, n - done, flags) : 0;
     done += m;
     if(m == 0) {
       s->want_room = 1;

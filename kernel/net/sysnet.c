@@ -211,7 +211,7 @@ argbuf(struct file **f, char **p, int *n, int *flags, int writable)
     return r;
   if(argint(2, n) < 0 || argint(3, flags) < 0 || *n < 0 || argptr(1, p, *n, writable) < 0)
     return -EFAULT;
-  int known = MSG_DONTWAIT | MSG_NOSIGNAL | (writable ? MSG_PEEK : 0);
+  int known = MSG_DONTWAIT | MSG_NOSIGNAL | (writable ? MSG_PEEK : MSG_MORE);
   if(*flags & ~known)
     return -EINVAL;
   *flags |= (*f)->flags & O_NONBLOCK;

@@ -18,6 +18,7 @@
 #define MSG_PEEK      0x02
 #define MSG_DONTWAIT  0x40
 #define MSG_NOSIGNAL  0x4000 // accepted: there are no signals
+#define MSG_MORE      0x8000 // TCP, send: what follows at once, data or the end, shall share a segment
 
 struct in_addr {
   u32 s_addr;
