@@ -190,11 +190,12 @@ class VM:
         """Run a line in the guest's shell; return what it printed, \\n at line ends.
         The kernel's own line about an address is left out."""
         __tracebackhide__ = True
-        # A word of ours ends the output, so that a prompt in it deceives nobody;
-        # behind a comment there is no place for it.
+        # A word of ours ends the output, so that a prompt in it deceives nobody; what
+        # runs behind may speak between it and the prompt.  Behind a comment there is no
+        # place for it.
         end = '' if '#' in line else ' echo ~end~' if line.endswith('&') else '; echo ~end~'
         self.send(line + end + '\n')
-        done = re.compile(r'\n(.*?)~end~\n\$ ' if end else r'\n(.*?)^\$ ', re.M | re.S)
+        done = re.compile(r'\n(.*?)~end~\n(?:.*?\n)?\$ ' if end else r'\n(.*?)^\$ ', re.M | re.S)
 
         def look():
             raw = self.output()[self.mark:]
