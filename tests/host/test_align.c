@@ -411,6 +411,18 @@ test_extreme(void **state)
       }
 }
 
+// A PM timer that had run for longer than the TSC: no identity, and no overflow.
+static void
+test_pm_ahead(void **state)
+{
+  (void)state;
+  struct sync s[] = {{1000, 100, 0, 0xffff00, 0}, {2000, 100, 37, 0xffff10, 1}};
+  struct align a;
+  align_solve(&a, s, 2, 0, 0, 1000, 2700000, 0);
+  assert_int_not_equal(a.method, CLK_IDENTITY);
+  align_free(&a);
+}
+
 int
 main(void)
 {
@@ -430,6 +442,7 @@ main(void)
     cmocka_unit_test(test_order_alone),
     cmocka_unit_test(test_no_clock),
     cmocka_unit_test(test_extreme),
+    cmocka_unit_test(test_pm_ahead),
   };
   return cmocka_run_group_tests(tests, 0, 0);
 }

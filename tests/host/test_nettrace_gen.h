@@ -93,6 +93,9 @@ struct genopts {
   int syncs;   // per 100 frames, 0 = 10
   i64 late;    // ns after power-on at which the trace begins: what came before was overwritten
   bool nosync; // no clock_sync at all
+  bool ns;     // a capture that stamps in ns
+  int miss;    // per cent of sent frames that the capture does not hold
+  i64 zone;    // the capture's clock is ahead by this, ns
 };
 
 struct gen {
@@ -238,7 +241,7 @@ static void
 gen_capture(struct gen *g, i64 w, const u8 *data, u32 len, u32 slot)
 {
   struct genframe *f = &g->frame[g->nframe++];
-  f->w = w / 1000 * 1000;
+  f->w = (g->o.ns ? w : w / 1000 * 1000) + g->o.zone;
   memcpy(f->data, data, len);
   f->len = len;
   f->slot = slot;
@@ -292,7 +295,8 @@ gen_tx(struct gen *g, bool arp, u32 flags, u32 seq, u32 ack)
   u32 len = gen_frame(g, b, false, arp, flags, seq, ack), pkt = ++g->pkt;
   u32 slot = gen_driver(g, g->w, false, pkt, b, len);
   g->w += gen_rand(g, 4) ? gen_rand(g, 15000) : gen_rand(g, 20);
-  gen_capture(g, g->w, b, len, slot);
+  if(g->o.miss == 0 || gen_rand(g, 100) >= (u32)g->o.miss)
+    gen_capture(g, g->w, b, len, slot);
   g->w += 200 + gen_rand(g, 15000);
   gen_emit(g, g->w, GEN_KICK, 0, kick, 4);
   gen_end(g, pkt, 2);
@@ -421,7 +425,7 @@ gen_session(const struct gen *g, struct session *s)
   int rc = trace_parse(&s->trace, g->trace, g->len, "gen");
   if(rc < 0)
     return rc;
-  s->cap.q = 1000;
+  s->cap.q = g->o.ns ? 1 : 1000;
   for(u32 i = 0; i < g->nframe; i++)
     capture_add(&s->cap, g->frame[i].w, g->frame[i].data, g->frame[i].len, g->frame[i].len);
   s->have_trace = s->have_cap = true;

@@ -584,7 +584,7 @@ is_identity(struct align *a, const struct sync *s, u32 n, const struct bracket *
     h += (i64)floordiv((i128)g - h - (clo == -LIMIT ? g - h : clo) + 21474836480ll, 42949672960ll) * 42949672960ll;
     clo = g - h - 9 > clo ? g - h - 9 : clo;
     chi = g + s[i].win - h < chi ? g + s[i].win - h : chi;
-    i64 pm = (i64)(s[i].pmt & 0xffffff) + ((i64)floordiv((i128)g * PMHZ / 1000000000 - (s[i].pmt & 0xffffff) + (1 << 23), 1 << 24) << 24);
+    i64 pm = (i64)(s[i].pmt & 0xffffff) + (i64)floordiv((i128)g * PMHZ / 1000000000 - (s[i].pmt & 0xffffff) + (1 << 23), 1 << 24) * (1 << 24);
     if(clo > chi || pm_ns(pm) > g + s[i].win || g > pm_ns(pm + 1))
       return false;
   }

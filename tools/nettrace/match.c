@@ -36,9 +36,21 @@ pair_cmp(const void *x, const void *y)
   return a->rec < b->rec ? -1 : a->rec > b->rec;
 }
 
+// A record's key; part: as of a frame too short for the hash.
+static u64
+key_of(const struct session *s, u32 rec, bool part)
+{
+  const struct rec *r = &s->b->rec[rec];
+  if(!part)
+    return rec_key(s, r);
+  return match_key((u32)rec_get(s->b, r, "len"), (u32)rec_get(s->b, r, "type"), (u32)rec_get(s->b, r, "ipid"),
+                   (u32)rec_get(s->b, r, "l4sum"), 0);
+}
+
 // The records and frames of one direction that have no partner yet, sorted by key.
+// part: frames cut short, instead of whole ones.
 static struct half *
-collect(const struct session *s, bool in, u32 *n)
+collect(const struct session *s, bool in, bool part, u32 *n)
 {
   const char *name = in ? "e1000_rx" : "e1000_tx";
   struct half *h = 0;
@@ -47,10 +59,10 @@ collect(const struct session *s, bool in, u32 *n)
   for(u32 i = 0; i < s->b->nrec; i++)
     if(rec_is(s, i, name) && s->frame_of[i] == NOREC) {
       h = xgrow(h, *n, &cap, sizeof *h);
-      h[(*n)++] = (struct half){rec_key(s, &s->b->rec[i]), i, false};
+      h[(*n)++] = (struct half){key_of(s, i, part), i, false};
     }
   for(u32 i = 0; i < s->cap.n; i++)
-    if(s->cap.f[i].in == in && s->cap.f[i].rec == NOREC && s->cap.f[i].full) {
+    if(s->cap.f[i].in == in && s->cap.f[i].rec == NOREC && (part ? s->cap.f[i].part : s->cap.f[i].full)) {
       h = xgrow(h, *n, &cap, sizeof *h);
       h[(*n)++] = (struct half){s->cap.f[i].key, i, true};
     }
@@ -99,25 +111,48 @@ join(struct session *s, u32 rec, u32 frame, bool unique)
   s->nunique += unique;
 }
 
-static u32
-unique_of(struct session *s, bool in)
+// Add the pairs whose key occurs once on either side.
+static struct pair *
+add_pairs(const struct session *s, bool in, bool part, struct pair *p, u32 *np)
 {
-  u32 n, np = 0;
-  struct half *h = collect(s, in, &n);
-  struct pair *p = xmalloc((n + 1) * sizeof *p);
+  u32 n, had = *np;
+  struct half *h = collect(s, in, part, &n);
+  p = xrealloc(p, (had + n + 1) * sizeof *p);
   for(u32 i = 0, k; i < n; i = k) {
     for(k = i + 1; k < n && h[k].key == h[i].key; k++)
       ;
-    if(k == i + 2 && !h[i].frame && h[i + 1].frame)
-      p[np++] = (struct pair){h[i].idx, h[i + 1].idx};
+    struct pair new = {h[i].idx, h[k - 1].idx};
+    bool taken = had && bsearch(&new, p, had, sizeof *p, pair_cmp);
+    if(k == i + 2 && !h[i].frame && h[i + 1].frame && !taken)
+      p[(*np)++] = new;
   }
-  if(np)
-    qsort(p, np, sizeof *p, pair_cmp);
+  free(h);
+  if(*np > had)
+    qsort(p, *np, sizeof *p, pair_cmp);
+  return p;
+}
+
+// Are there frames that the capture cut short?
+static bool
+any_part(const struct session *s)
+{
+  for(u32 i = 0; i < s->cap.n; i++)
+    if(s->cap.f[i].part)
+      return true;
+  return false;
+}
+
+static u32
+unique_of(struct session *s, bool in)
+{
+  u32 np = 0;
+  struct pair *p = add_pairs(s, in, false, 0, &np);
+  if(any_part(s))
+    p = add_pairs(s, in, true, p, &np);
   np = longest_rise(p, np);
   for(u32 i = 0; i < np; i++)
     join(s, p[i].rec, p[i].frame, true);
   free(p);
-  free(h);
   return np;
 }
 
@@ -163,7 +198,7 @@ rest_of(struct session *s, bool in)
 {
   const char *name = in ? "e1000_rx" : "e1000_tx";
   u32 n;
-  struct half *h = collect(s, in, &n);
+  struct half *h = collect(s, in, false, &n);
   u32 *floor = xmalloc((s->b->nrec + 1) * sizeof *floor), last = 0; // frames below it belong to earlier records
   for(u32 i = 0; i < s->b->nrec; i++) {
     floor[i] = last;

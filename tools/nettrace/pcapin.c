@@ -34,8 +34,10 @@ parse_l4(struct frame *f, const u8 *p, u32 n)
 {
   static const u8 sumat[256] = {[1] = 2, [6] = 16, [17] = 6};
   u32 at = sumat[f->proto];
-  if(at && n >= at + 2)
+  if(at && n >= at + 2) {
     f->l4sum = (u16)be16(p + at);
+    f->part = !f->full;
+  }
   if(f->proto == 1 && n >= 1)
     f->icmp = p[0];
   if((f->proto != 6 && f->proto != 17) || n < 4)
@@ -85,7 +87,7 @@ frame_parse(struct frame *f, const u8 mac[6])
     if(hl >= 20 && 14 + hl <= end && (be16(p + 20) & 0x1fff) == 0)
       parse_l4(f, p + 14 + hl, end - 14 - hl);
   }
-  f->key = match_key(f->len, f->type, f->ipid, f->l4sum, nt_hash(p, n));
+  f->key = match_key(f->len, f->type, f->ipid, f->l4sum, f->full ? nt_hash(p, n) : 0);
 }
 
 void
@@ -125,12 +127,19 @@ read_frames(struct capture *c, pcap_t *p)
       return seterr(EX_BADIN, "%s: frame %u has an impossible time", c->path, c->n + 1);
     i64 w = (i64)h->ts.tv_sec * 1000000000 + h->ts.tv_usec;
     back += c->n && w < c->f[c->n - 1].w;
-    if(c->bytes > 512u << 20)
+    if(h->len == 0)
+      return seterr(EX_BADIN, "%s: frame %u has no length: the file is damaged from there on", c->path, c->n + 1);
+    if(c->bytes + c->n * sizeof *c->f > 512u << 20)
       return seterr(EX_BADIN, "%s: more than 512 MiB of frames: cut it with editcap", c->path);
     capture_add(c, w, data, h->caplen, h->len);
   }
+  const char *why = rc == PCAP_ERROR ? pcap_geterr(p) : "";
+  if(strstr(why, "type"))
+    return seterr(EX_BADIN, "%s: %s: give trace and capture, not a merged file", c->path, why);
+  if(rc == PCAP_ERROR && !strstr(why, "truncated"))
+    return seterr(EX_BADIN, "%s: behind frame %u: %s: cut it there with editcap, or copy it again as binary", c->path, c->n, why);
   if(rc == PCAP_ERROR)
-    c->note = xasprintf("capture ends early: %s", pcap_geterr(p));
+    c->note = xasprintf("capture ends early: %s", why);
   else if(back)
     c->note = xasprintf("%d capture stamps go back", back);
   return 0;
@@ -158,8 +167,6 @@ capture_load(struct capture *c, const char *path)
   else
     rc = read_frames(c, p);
   pcap_close(p);
-  if(rc == 0 && c->note && strstr(c->note, "type"))
-    rc = seterr(EX_BADIN, "%s: %s: give trace and capture, not a merged file", path, c->note);
   return rc;
 }
 

@@ -252,7 +252,7 @@ struct frame {
   u32 kick;            // of the e1000_txkick after that e1000_tx, or NOREC
   u64 key;             // from length, type, IP id, checksum and the first 64 bytes
   bool in;             // towards the guest
-  bool full;           // key computed from enough bytes
+  bool full, part;     // key computed from enough bytes; or cut short, without the hash
   bool unique, before; // its match bounds the clock; came before the driver listened
   u16 type, ipid, l4sum, flags;
   u8 proto, op;     // IP protocol; ARP operation

@@ -12,6 +12,7 @@
 
 #define NCPUQ   16 // values the low nibble of cpu_ctx can have
 #define MAXFILE (512u << 20)
+#define MAXBOOT 256 // in one file: a boot's description takes memory, however short
 
 // Append to the trace's notes; they are shown by info and after the summary.
 bool
@@ -216,6 +217,8 @@ trace_parse(struct trace *t, const u8 *p, size_t len, const char *path)
     return seterr(EX_BADIN, "%s: was transferred in text mode: copy it again as binary", path);
   size_t at = 0;
   while(len - at >= sizeof(struct nt_header)) {
+    if(t->nboot == MAXBOOT)
+      return seterr(EX_BADIN, "%s: more than %u boots, up to offset %zu: cut it there", path, MAXBOOT, at);
     t->boot = xrealloc(t->boot, (t->nboot + 1) * sizeof *t->boot);
     struct boot *b = &t->boot[t->nboot++];
     boot_begin(b);
