@@ -197,7 +197,7 @@ $(B)/load: tools/bench/load.c
 # ---- verbs ---------------------------------------------------------------
 
 .PHONY: help setup setup-test setup-lint setup-bench demo test test-host test-guest test-wire qemu nettop gdb guest \
-  plant bench bench-net bench-trace doctor lint lint-flags format loc shape clean
+  plant bench bench-net bench-trace doctor fuzz lint lint-flags format loc shape clean
 .DEFAULT_GOAL := all
 PYTHON ?= /usr/bin/python3
 CAPTURE = tools/nettrace/capture -c $(CPUS)
@@ -234,6 +234,8 @@ test: setup-test setup-lint ## all tests, those that boot the kernel also on the
 test-host: setup-test setup-lint ## tests of host tools and of kernel code that runs on the host
 	@$(BUILD) all tests
 	@$(PYTHON) tests/run host
+fuzz: setup-test setup-lint ## made-up bytes for the host tool's readers (FUZZ_SECONDS=10 each)
+	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),10) B=$(B) tests/host/fuzz/run
 test-guest: setup-test ## tests that boot the kernel (T=WORD: only those that match; DEBUG=1)
 	@$(KERNELS)
 	@$(PYTHON) tests/run guest $(T)
@@ -298,7 +300,7 @@ SHFILES = $(shell git ls-files tools tests .ci | xargs grep -l '^\#!/bin/sh' 2>/
 # Under the sanitizers.  Each test names the sources it needs beside its own
 # file; kernel code comes in by #include, against stand-ins in tests/host/shim.
 .PHONY: tests
-HOSTTESTS = mkfs fs ring e1000 align nettrace nettrace_check
+HOSTTESTS = mkfs fs ring e1000 align sim badinput nettrace nettrace_check
 tests: $(HOSTTESTS:%=$(B)/tests/test_%) $(B)/tests/fscheck
 SANITIZE = -std=gnu11 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover -Wall -Wextra -MMD -MP
 TOOL_SAN = $(patsubst %,$(B)/san/%.o,$(filter-out main,$(NETTRACE)))
@@ -307,9 +309,20 @@ $(B)/tests/test_mkfs $(B)/tests/test_fs: TEXTRA = -Ikernel -fno-builtin tools/mk
 $(B)/tests/test_ring: TEXTRA = -DKERNEL -Itests/host/shim -Ikernel -pthread
 # Descriptors hold 32-bit addresses: without -no-pie our own data lie beyond.
 $(B)/tests/test_e1000: TEXTRA = -DKERNEL -Itests/host/shim -Ikernel -fno-pie -no-pie -Wno-int-to-pointer-cast -Wno-pointer-to-int-cast
-$(B)/tests/test_align $(B)/tests/test_nettrace $(B)/tests/test_nettrace_check: $(TOOL_SAN)
+$(patsubst %,$(B)/tests/test_%,align sim badinput nettrace nettrace_check): $(TOOL_SAN)
 $(B)/tests/test_%: tests/host/test_%.c
 	$(call say,TEST,$<)mkdir -p $(@D) && $(HOSTCC) $(SANITIZE) $< $(filter %.o,$^) $(TEXTRA) -o $@ -lcmocka -lpcap
+# What the host tool reads, fuzzed: libFuzzer is clang's.  tests/host/fuzz/run builds these.
+FUZZCC ?= clang
+FUZZFLAGS = -std=gnu11 -g -O2 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -Wall -Wextra -Wno-unused-function -MMD -MP
+FUZZOBJS = $(patsubst %,$(B)/fuzz/%.o,common $(filter-out main,$(NETTRACE)))
+.SECONDARY: $(FUZZOBJS)
+$(B)/fuzz/fuzz_%: tests/host/fuzz/%.c $(FUZZOBJS)
+	$(call say,FUZZ,$<)$(FUZZCC) $(FUZZFLAGS) -fsanitize=fuzzer $< $(FUZZOBJS) -o $@ -lpcap
+$(B)/fuzz/common.o: tests/host/fuzz/common.c
+	$(call say,FUZZ,$<)mkdir -p $(@D) && $(FUZZCC) $(FUZZFLAGS) -c $< -o $@
+$(B)/fuzz/%.o: tools/nettrace/%.c
+	$(call say,FUZZ,$<)mkdir -p $(@D) && $(FUZZCC) $(FUZZFLAGS) -c $< -o $@
 # A tool of tests/guest/test_powercut.py; it looks at many thousand disks.
 $(B)/tests/fscheck: tests/host/fscheck.c tools/mkfs/check.c
 	$(call say,TEST,$@)mkdir -p $(@D) && $(HOSTCC) $(HFLAGS) -Ikernel/uapi $^ -o $@
