@@ -64,6 +64,17 @@ static const struct command {
    "  --max-band US      clock known to +-US microseconds at every matched frame\n"
    "  --no-drop REASON   no packet dropped for REASON\n"
    "Example: nettrace check --handshake --ends --max-lost 0 --max-unmatched 0\n"},
+  {"stats", cmd_stats, "[RUN | TRACE [CAPTURE]]", "time between stages, drops and retransmissions",
+   "For each pair of stages that packets pass one after the other: how often, and the\n"
+   "least, middle, 99th of 100 and greatest time between.  Then drops by reason, and\n"
+   "segments of each TCP connection.\n" SELECTION
+   "  --json           one JSON object; times in ns\n"
+   "Example: nettrace stats run/latest --layer DRIVER,NETIF\n"},
+  {"chrome", cmd_chrome, "[-o F] [RUN | TRACE [CAPTURE]]", "write Chrome trace JSON, for trace viewers",
+   "One thread per stage, one slice per row of a packet, an arrow per packet.\n"
+   "A slice ends where the packet, or the stage, has its next row; args.gap_ns is the\n"
+   "whole wait until the packet's next row.\n" SELECTION
+   "Example: nettrace chrome -o trace.json run/latest\n"},
   {"save", cmd_save, "-o F [RUN | RAM]", "write a run's RAM image as a saved trace",
    "The same bytes a reader of /dev/nettrace gets.  Works live and after the guest's end.\n"},
   {"wait", cmd_wait, "--for WHAT [RUN | RAM]", "wait until the guest has got that far",

@@ -473,6 +473,8 @@ int cmd_html(struct opts *o);
 int cmd_merge(struct opts *o);
 int cmd_info(struct opts *o);
 int cmd_dump(struct opts *o);
+int cmd_stats(struct opts *o);
+int cmd_chrome(struct opts *o);
 int cmd_save(struct opts *o);
 int cmd_check(struct opts *o);
 int cmd_why(struct opts *o);
