@@ -61,7 +61,7 @@ def run(tmp_path_factory):
     path = str(tmp_path_factory.mktemp('html') / 'run')
     subprocess.run([CAPTURE, '-d', path, '-k', KERNEL, '-i', os.path.join(BUILD, 'fs.img'), '-p', '80', '-a', OPTIONS,
                     '--', 'sh', '-c', CURL], check=True, stdin=subprocess.DEVNULL, timeout=CAP,
-                   cwd=os.path.dirname(path))
+                   cwd=os.path.dirname(path), env=dict(os.environ, NETTRACE=NETTRACE))
     return path
 
 

@@ -30,7 +30,8 @@ def copy_objects(tree):
     for name in ('kernel', 'lwip/obj'):
         shutil.copytree(os.path.join(os.path.dirname(KERNEL), name), tree / 'build' / name)
     for path in (tree / 'build').rglob('*.d'):
-        text = path.read_text().replace(where + '/debug/', 'build/').replace(where + '/', 'build/')
+        text = path.read_text().replace(where + '/lwip/lwip-', os.path.join(BUILD, 'lwip/lwip-'))
+        text = text.replace(where + '/debug/', 'build/').replace(where + '/', 'build/')
         stat = path.stat()
         path.write_text(text)
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
