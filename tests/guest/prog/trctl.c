@@ -14,11 +14,11 @@ static int checks;
 static char buf[16384], text[65536];
 
 static int
-is(int got, int want, const char *text, int line)
+is(int got, int want, const char *what, int line)
 {
   checks++;
   if(got != want)
-    printf(1, "WRONG line %d: %s = %d, not %d\n", line, text, got, want);
+    printf(1, "WRONG line %d: %s = %d, not %d\n", line, what, got, want);
   return got == want;
 }
 
