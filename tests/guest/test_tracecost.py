@@ -1,7 +1,9 @@
 """What tracing costs, in instructions: tools/bench/trace's figures against limits.
 
 The limits lie just above what was measured: a change that makes tracing dearer says so
-here, and may raise them if it is worth it."""
+here, and may raise them if it is worth it.  The goals are lower: 90 for an event, 0.5 %
+with all events off, 10 % with the standard ones on.  The ratios also rise when a request
+itself becomes cheaper."""
 
 import json
 import os
@@ -27,7 +29,7 @@ def test_one_event(rows):
     assert rows['trace.disabled']['value'] == 1
 
 
-@pytest.mark.parametrize('name,limit', [('http_off', 1.035), ('http_on', 1.13), ('http_all', 1.45)])
+@pytest.mark.parametrize('name,limit', [('http_off', 1.035), ('http_on', 1.14), ('http_all', 1.49)])
 def test_a_request(rows, name, limit):
     assert rows['trace.' + name]['ratio'] <= limit, rows
 
