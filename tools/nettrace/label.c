@@ -167,12 +167,58 @@ sleep_text(char *to, size_t max, const struct session *s, const struct rec *r, c
     snprintf(to, max, "pid %u sleeps%s%s", rec_slot(s->b, r)->pid, why ? ": " : "", why ? why : "");
 }
 
+// Labels made of a record's own fields.  An event that has none here shows them all.
+static const struct {
+  const char *event, *text;
+} brief[] = {
+  {"arp_queue", "waits for {ip}'s MAC: {depth}"},
+  {"arp_state", "{ip} is {to}"},
+  {"dhcp", "DHCP {msg}: {to}"},
+  {"dns", "DNS {qr} {name} {addr}"},
+  {"ip_frag", "fragment {off}+{len}"},
+  {"ip_reass", "piece {off}+{len}"},
+  {"tcp_cc", "{phase}: cwnd {cwnd}"},
+  {"tcp_dupack", "duplicate ACK {n}"},
+  {"tcp_life", "gone by {end}: {rx_b} in, {tx_b} out"},
+  {"tcp_ooseq", "out of order +{len}"},
+  {"tcp_open", "new connection, {dir}"},
+  {"tcp_rexmit", "{kind} sends again +{len}"},
+};
+
+// Expand a text of brief[] for a record with this payload.
+static void
+brief_text(char *to, size_t max, const char *text, const struct event *e, const u8 *p, u32 len)
+{
+  size_t k = 0;
+  while(*text && k + 1 < max) {
+    char name[32] = "", val[800] = "?";
+    if(*text != '{') {
+      to[k++] = *text++;
+      continue;
+    }
+    size_t n = strcspn(text, "}");
+    snprintf(name, sizeof name, "%.*s", (int)n - 1, text + 1);
+    const struct field *f = event_field(e, name);
+    if(f)
+      field_str(val, sizeof val, f, p, len);
+    int put = snprintf(to + k, max - k, "%s", val);
+    k = k + (size_t)put < max ? k + (size_t)put : max - 1;
+    text += n + 1;
+  }
+  to[k] = 0;
+}
+
 static void
 any_text(char *to, size_t max, const struct session *s, const struct rec *r, const struct event *e)
 {
   u8 buf[192];
   u32 len;
   const u8 *p = rec_payload(s->b, r, buf, &len);
+  for(size_t i = 0; i < sizeof brief / sizeof *brief; i++)
+    if(!strcmp(brief[i].event, e->name)) {
+      brief_text(to, max, brief[i].text, e, p, len);
+      return;
+    }
   size_t k = (size_t)snprintf(to, max, "%s", e->name);
   for(u32 i = 0; i < e->nfield && k + 3 < max; i++) {
     char val[800];
