@@ -85,7 +85,8 @@ def check(vm, tmp_path):
     ring, saved = Ring(ram(vm)), tmp_path / 'saved.nt'
     tool('save', '-q', '-o', str(saved), ram(vm))
     trace = Trace(str(saved))
-    assert trace.slots == ring.slots, 'what the tool saves is not what lies in the memory'
+    made = [slot for slot in trace.slots if slot[12:16] != bytes(4)]  # without the tool's own word of a loss
+    assert made == ring.slots, 'what the tool saves is not what lies in the memory'
     lost = sum(ring.heads) - len(ring.slots)
     assert 0 <= lost <= len(ring.heads), 'at most one record per CPU was being written at the end'
     rows = [row for row in trace.records() if row['event'] != 'lost']
