@@ -92,11 +92,15 @@ def disk(tmp_path):
 
 
 def pytest_unconfigure(config):
-    """The last line is the same for every suite: N passed, N failed."""
+    """The last line is the same for every suite: N passed, N failed.  The names of those
+    that failed go to the file FAILED_TO."""
     reporter = config.pluginmanager.get_plugin('terminalreporter')
     if reporter is None or config.option.collectonly:
         return
     names = {kind: {report.nodeid for report in reporter.stats.get(kind, [])}
              for kind in ('passed', 'failed', 'error')}
     failed = names['failed'] | names['error']
+    if os.environ.get('FAILED_TO'):
+        with open(os.environ['FAILED_TO'], 'w') as f:
+            f.writelines(test + '\n' for test in sorted(failed))
     print(f"{len(names['passed'] - failed)} passed, {len(failed)} failed")
