@@ -75,6 +75,9 @@ static const struct command {
    "A slice ends where the packet, or the stage, has its next row; args.gap_ns is the\n"
    "whole wait until the packet's next row.\n" SELECTION
    "Example: nettrace chrome -o trace.json run/latest\n"},
+  {"ctf", cmd_ctf, "-o DIR [RUN | TRACE [CAPTURE]]", "write a CTF trace, for babeltrace2 and trace viewers",
+   "Common Trace Format 1.8: DIR/metadata describes the events, DIR/stream holds them.\n" SELECTION
+   "Example: nettrace ctf -o ctf run/latest && babeltrace2 ctf\n"},
   {"save", cmd_save, "-o F [RUN | RAM]", "write a run's RAM image as a saved trace",
    "The same bytes a reader of /dev/nettrace gets.  Works live and after the guest's end.\n"},
   {"wait", cmd_wait, "--for WHAT [RUN | RAM]", "wait until the guest has got that far",
