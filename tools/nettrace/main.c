@@ -78,6 +78,11 @@ static const struct command {
   {"ctf", cmd_ctf, "-o DIR [RUN | TRACE [CAPTURE]]", "write a CTF trace, for babeltrace2 and trace viewers",
    "Common Trace Format 1.8: DIR/metadata describes the events, DIR/stream holds them.\n" SELECTION
    "Example: nettrace ctf -o ctf run/latest && babeltrace2 ctf\n"},
+  {"msc", cmd_msc, "[-o F] [RUN | TRACE [CAPTURE]]", "write a mermaid sequence diagram, for documents",
+   "The rows that ladder shows as text that GitHub and others draw: arrows for packets,\n"
+   "notes for states, drops and the process; no times.\n" SELECTION
+   "  --all            every row\n"
+   "Example: nettrace msc --packets 1-3 -o handshake.mmd run/latest\n"},
   {"save", cmd_save, "-o F [RUN | RAM]", "write a run's RAM image as a saved trace",
    "The same bytes a reader of /dev/nettrace gets.  Works live and after the guest's end.\n"},
   {"wait", cmd_wait, "--for WHAT [RUN | RAM]", "wait until the guest has got that far",
