@@ -83,6 +83,9 @@ static const struct command {
    "notes for states, drops and the process; no times.\n" SELECTION
    "  --all            every row\n"
    "Example: nettrace msc --packets 1-3 -o handshake.mmd run/latest\n"},
+  {"doc", cmd_doc, "[-o F] [RUN | TRACE]", "write tables of all events, as Markdown",
+   "From the metadata in the trace.  docs/events.md is made so: after a change to\n"
+   "kernel/trace/events.def run: nettrace doc -o docs/events.md RUN\n"},
   {"save", cmd_save, "-o F [RUN | RAM]", "write a run's RAM image as a saved trace",
    "The same bytes a reader of /dev/nettrace gets.  Works live and after the guest's end.\n"},
   {"wait", cmd_wait, "--for WHAT [RUN | RAM]", "wait until the guest has got that far",

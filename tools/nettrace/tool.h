@@ -475,6 +475,7 @@ int cmd_info(struct opts *o);
 int cmd_dump(struct opts *o);
 int cmd_stats(struct opts *o);
 int cmd_chrome(struct opts *o);
+int cmd_doc(struct opts *o);
 int cmd_msc(struct opts *o);
 int cmd_ctf(struct opts *o);
 int cmd_save(struct opts *o);
