@@ -191,13 +191,13 @@ $(B)/host/%.o: tools/nettrace/%.c
 $(B)/host/html_page.o $(B)/san/html_page.o: tools/nettrace/page/page.css tools/nettrace/page/page.js
 $(B)/nettrace: $(NETTRACE:%=$(B)/host/%.o)
 	$(call say,LD,$@)$(HOSTCC) $^ -lpcap -o $@
-$(B)/load: tools/bench/load.c
+$(B)/load $(B)/hostgen: $(B)/%: tools/bench/%.c
 	$(call say,HOSTCC,$@)mkdir -p $(@D) && $(HOSTCC) $(HFLAGS) $< -o $@
 
 # ---- verbs ---------------------------------------------------------------
 
 .PHONY: help setup setup-test setup-lint setup-bench demo test test-host test-guest test-wire qemu nettop gdb guest \
-  plant bench bench-net bench-trace doctor fuzz lint lint-flags format loc shape clean
+  plant bench bench-net bench-trace bench-host doctor fuzz lint lint-flags format loc shape clean
 .DEFAULT_GOAL := all
 PYTHON ?= /usr/bin/python3
 CAPTURE = tools/nettrace/capture -c $(CPUS)
@@ -266,12 +266,16 @@ bench: setup-test setup-bench ## measure everything (never a test): build/bench.
 	@$(PYTHON) tools/bench/bench
 	@$(PYTHON) tools/bench/trace
 	@$(PYTHON) tools/bench/net
+	@$(MAKE) --no-print-directory bench-host
 bench-net: setup-bench ## the network beside Linux's in the same QEMU (REF=none: alone)
 	@$(BENCHED)
 	@$(PYTHON) tools/bench/net
 bench-trace: setup-test ## what tracing costs, in instructions
 	@$(BENCHED)
 	@$(PYTHON) tools/bench/trace
+bench-host: setup ## how fast the host tool is, and how it grows with the trace
+	@$(BUILD) $(B)/nettrace $(B)/hostgen
+	@$(PYTHON) tools/bench/host
 doctor: ## what this machine has and lacks
 	@tools/setup/doctor
 lint: setup-lint $(LWIPREADY) ## static analysis, format, shell scripts, layers (T=TOOL: that alone)
