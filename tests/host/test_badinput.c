@@ -446,7 +446,7 @@ test_huge(void **state)
     const char *begin;
     size_t n;
     const char *says;
-  } tab[] = {{"", 0, "no trace ring"}, {"NETTRACE", 8, "more than 512 MiB"}, {"\xd4\xc3\xb2\xa1\2\0\4\0\0\0\0\0\0\0\0\0\0\0\4\0\1\0\0\0", 24, "no length"}};
+  } tab[] = {{"", 0, "no trace ring"}, {"NETTRACE", 8, "--max-mem"}, {"\xd4\xc3\xb2\xa1\2\0\4\0\0\0\0\0\0\0\0\0\0\0\4\0\1\0\0\0", 24, "no length"}};
   for(u32 i = 0; i < 3; i++) {
     struct session s;
     char path[128], *argv[] = {path};

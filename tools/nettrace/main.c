@@ -112,7 +112,8 @@ usage(FILE *f)
   for(u32 i = 0; i < NCOMMAND; i++)
     fprintf(f, "  %-10s %s\n", commands[i].name, commands[i].does);
   fputs("\nnettrace COMMAND --help says more.  Without an operand: $NETTRACE_RUN, else run/latest.\n"
-        "Flags for all: -o FILE|-, -q (no summary), --strict (a note is a finding).\n"
+        "Flags for all: -o FILE|-, -q (no summary), --strict (a note is a finding), --max-mem SIZE\n"
+        "(memory it may take: 512M).\n"
         "Exit: 0 done, 1 found something or timed out, 2 usage, 3 bad input or cannot write,\n"
         "4 the clocks contradict each other.\n",
         f);
@@ -129,6 +130,7 @@ enum {
   FLAG_STR,
   FLAG_NUM,
   FLAG_COND,
+  FLAG_MEM,
   FLAG_COLOR
 };
 static const struct flag {
@@ -165,8 +167,26 @@ static const struct flag {
   {"--sandwich", FLAG_BOOL, offsetof(struct opts, sandwich)},
   {"-q", FLAG_BOOL, offsetof(struct opts, quiet)},
   {"--for", FLAG_COND, 0},
+  {"--max-mem", FLAG_MEM, 0},
   {"--color", FLAG_COLOR, 0},
 };
+
+// 512M, 2G, or bytes: how much memory a command may take.  Returns 0, or what is wrong.
+static const char *
+set_memory(const char *val)
+{
+  char *end;
+  errno = 0;
+  u64 n = strtoull(val, &end, 10);
+  u32 shift = *end == 'G' ? 30 : *end == 'M' ? 20
+                               : *end == 'K' ? 10
+                                             : 0;
+  end += shift != 0;
+  if(*val < '0' || *val > '9' || *end || errno || n == 0 || n > ~0ull >> shift >> 1)
+    return "needs a number of bytes, or one with K, M or G";
+  max_mem = n << shift;
+  return 0;
+}
 
 // Store one flag's value.  Returns 0, or what is wrong with it.
 static const char *
@@ -190,6 +210,8 @@ set_flag(struct opts *o, const struct flag *f, const char *val)
       return "given too often";
     o->conds[o->ncond++] = val;
     return 0;
+  case FLAG_MEM:
+    return set_memory(val);
   }
   o->color = strcmp(val, "always") == 0 ? 1 : strcmp(val, "never") == 0 ? 2
                                                                         : 0;

@@ -152,7 +152,7 @@ struct rec {
 struct boot {
   struct nt_header h;
   struct meta meta;
-  struct nt_slot *slot;
+  struct nt_slot *slot; // within trace.file, and slotcap 0; or the boot's own
   u32 nslot, slotcap;
   struct rec *rec; // in final order
   u32 nrec, reccap;
@@ -161,12 +161,14 @@ struct boot {
 };
 struct trace {
   char *path;
+  u8 *file; // as read, or 0
   bool ram, live;
   u64 upto; // live: the last tick; records after it were not read
   u32 nboot;
   struct boot *boot;
   char *note; // what was ignored, or 0
 };
+extern u64 max_mem; // bytes that a command may take
 int trace_load(struct trace *t, const char *path);
 int trace_parse(struct trace *t, const u8 *p, size_t len, const char *path);
 void trace_free(struct trace *t);

@@ -10,9 +10,11 @@
 #include <sys/stat.h>
 #include "tool.h"
 
-#define NCPUQ   16 // values the low nibble of cpu_ctx can have
-#define MAXFILE (512u << 20)
+#define NCPUQ   16  // values the low nibble of cpu_ctx can have
 #define MAXBOOT 256 // in one file: a boot's description takes memory, however short
+#define PERSLOT 112 // bytes that a slot takes beside its own 64, at most, until all is written
+
+u64 max_mem = 512 << 20; // --max-mem
 
 // Append to the trace's notes; they are shown by info and after the summary.
 bool
@@ -75,16 +77,14 @@ boot_lost(struct boot *b, u8 cpu, u32 n, u32 seq)
   b->lost += n;
 }
 
-// Take one record of n slots.  A reader's or writer's `lost` record becomes a loss.
-void
-boot_add(struct boot *b, const struct nt_slot *s, u32 n)
+// Take the record that begins at slot number at.  A reader's or writer's `lost`
+// record becomes a loss.
+static void
+add_record(struct boot *b, u32 at)
 {
-  while(b->slotcap < b->nslot + n)
-    b->slot = xgrow(b->slot, b->slotcap, &b->slotcap, sizeof *b->slot);
-  memcpy(b->slot + b->nslot, s, n * sizeof *s);
+  const struct nt_slot *s = &b->slot[at];
   struct rec *r = new_rec(b);
-  *r = (struct rec){.ts = s->ts, .slot = b->nslot, .seq = s->seq, .cpu = s->cpu_ctx & 15};
-  b->nslot += n;
+  *r = (struct rec){.ts = s->ts, .slot = at, .seq = s->seq, .cpu = s->cpu_ctx & 15};
   const struct event *e = rec_event(b, r);
   if(e == 0)
     b->unknown++;
@@ -99,6 +99,17 @@ boot_add(struct boot *b, const struct nt_slot *s, u32 n)
     b->discarded += r->nlost;
   else
     b->lost += r->nlost;
+}
+
+// Take one record of n slots, which are copied.
+void
+boot_add(struct boot *b, const struct nt_slot *s, u32 n)
+{
+  while(b->slotcap < b->nslot + n)
+    b->slot = xgrow(b->slot, b->slotcap, &b->slotcap, sizeof *b->slot);
+  memcpy(b->slot + b->nslot, s, n * sizeof *s);
+  b->nslot += n;
+  add_record(b, b->nslot - n);
 }
 
 // A loss happened before the next record of its CPU: give it that one's time.
@@ -119,29 +130,44 @@ date_losses(struct boot *b)
   }
 }
 
+// Are all records in the order that boot_finish is to give them?  Most files are.
+static bool
+in_order(const struct boot *b)
+{
+  for(u32 i = 1; i < b->nrec; i++) {
+    const struct rec *p = &b->rec[i - 1], *r = &b->rec[i];
+    if(r->ts < p->ts || (r->ts == p->ts && r->cpu < p->cpu))
+      return false;
+  }
+  return true;
+}
+
 // Merge the CPUs by (ts, cpu); each CPU keeps its own order.  Always 0.
 int
 boot_finish(struct boot *b)
 {
   date_losses(b);
+  if(in_order(b))
+    return 0;
   u32 count[NCPUQ] = {0}, at[NCPUQ], end[NCPUQ], sum = 0;
   for(u32 i = 0; i < b->nrec; i++)
     count[b->rec[i].cpu]++;
   for(u32 c = 0; c < NCPUQ; sum += count[c++])
     at[c] = end[c] = sum;
-  struct rec *q = xmalloc(b->nrec * sizeof *q), *to = xmalloc(b->nrec * sizeof *to);
+  u32 *q = xmalloc(b->nrec * sizeof *q); // the queue of each CPU: numbers of records
+  struct rec *to = xmalloc(b->nrec * sizeof *to);
   for(u32 i = 0; i < b->nrec; i++) {
-    struct rec *r = &b->rec[i];
-    if(end[r->cpu] > at[r->cpu] && r->ts < q[end[r->cpu] - 1].ts)
+    const struct rec *r = &b->rec[i];
+    if(end[r->cpu] > at[r->cpu] && r->ts < b->rec[q[end[r->cpu] - 1]].ts)
       b->backwards++;
-    q[end[r->cpu]++] = *r;
+    q[end[r->cpu]++] = i;
   }
   for(u32 i = 0; i < b->nrec; i++) {
     u32 best = NCPUQ;
     for(u32 c = 0; c < NCPUQ; c++)
-      if(at[c] < end[c] && (best == NCPUQ || q[at[c]].ts < q[at[best]].ts))
+      if(at[c] < end[c] && (best == NCPUQ || b->rec[q[at[c]]].ts < b->rec[q[at[best]]].ts))
         best = c;
-    to[i] = q[at[best]++];
+    to[i] = b->rec[q[at[best]++]];
   }
   free(q);
   free(b->rec);
@@ -162,20 +188,20 @@ whole_record(const struct nt_slot *s, u64 n)
   return s->nsl;
 }
 
-// Read the slots of one boot, up to the next header; returns how many.
+// Read the slots of one boot, up to the next header; returns how many.  They stay
+// where they are.
 static u64
 parse_slots(struct boot *b, const u8 *p, u64 n)
 {
   u32 expect[NCPUQ];
   bool seen[NCPUQ] = {false};
   u64 i = 0;
+  b->slot = (struct nt_slot *)(void *)p;
   while(i < n) {
-    struct nt_slot s[NT_MAXNSL];
-    u64 have = n - i < NT_MAXNSL ? n - i : NT_MAXNSL;
-    memcpy(s, p + i * sizeof *s, have * sizeof *s);
+    const struct nt_slot *s = &b->slot[i];
     if(memcmp(s, NT_FILE_MAGIC, 8) == 0)
       break;
-    u32 k = whole_record(s, have), cpu = s->cpu_ctx & (NCPUQ - 1);
+    u32 k = whole_record(s, n - i), cpu = s->cpu_ctx & (NCPUQ - 1);
     if(k == 0) { // counted as lost by the gap in seq that it leaves
       b->orphans++;
       i++;
@@ -184,7 +210,7 @@ parse_slots(struct boot *b, const u8 *p, u64 n)
     u32 no = s->seq - 1;
     if(s->seq && seen[cpu] && no != expect[cpu])
       boot_lost(b, (u8)cpu, no - expect[cpu] < 0x80000000u ? no - expect[cpu] : 0, expect[cpu]);
-    boot_add(b, s, k);
+    add_record(b, (u32)i);
     struct rec *r = &b->rec[b->nrec - 1];
     if(s->seq) {
       expect[cpu] = no + k;
@@ -193,6 +219,7 @@ parse_slots(struct boot *b, const u8 *p, u64 n)
       expect[r->cpu] += seen[r->cpu] ? r->nlost : 0;
     i += k;
   }
+  b->nslot = (u32)i;
   return i;
 }
 
@@ -207,7 +234,8 @@ text_mode(const u8 *p, size_t len)
   return false;
 }
 
-// Read a whole saved file of one or more boots.  0 or -EX_BADIN.
+// Read a whole saved file of one or more boots: p, at a multiple of 8, stays the
+// caller's and is needed as long as the trace is.  0 or -EX_BADIN.
 int
 trace_parse(struct trace *t, const u8 *p, size_t len, const char *path)
 {
@@ -263,16 +291,18 @@ trace_load(struct trace *t, const char *path)
     fclose(f);
     return ram_load(t, path);
   }
-  if(st.st_size > MAXFILE) {
+  u64 need = (u64)st.st_size / sizeof(struct nt_slot) * (sizeof(struct nt_slot) + PERSLOT);
+  if(need > max_mem) {
     fclose(f);
-    return seterr(EX_BADIN, "%s: %lld bytes: more than 512 MiB", path, (long long)st.st_size);
+    return seterr(EX_BADIN, "%s: its %lld MiB would need %llu MiB of memory: give --max-mem, or save less", path, (long long)st.st_size >> 20,
+                  need >> 20);
   }
   u8 *p = xmalloc((size_t)st.st_size);
   rewind(f);
   size_t n = fread(p, 1, (size_t)st.st_size, f);
   fclose(f);
   int rc = trace_parse(t, p, n, path);
-  free(p);
+  t->file = p;
   return rc;
 }
 
@@ -281,10 +311,12 @@ trace_free(struct trace *t)
 {
   for(u32 i = 0; i < t->nboot; i++) {
     meta_free(&t->boot[i].meta);
-    free(t->boot[i].slot);
+    if(t->boot[i].slotcap)
+      free(t->boot[i].slot);
     free(t->boot[i].rec);
   }
   free(t->boot);
+  free(t->file);
   free(t->path);
   free(t->note);
   memset(t, 0, sizeof *t);
