@@ -322,12 +322,12 @@ config_source(void)
 static int
 make_config(const struct session *s, const char *ws)
 {
-  static const char *const file[] = {"plugins/nettrace.lua", "preferences", "colorfilters", "dfilter_buttons"};
+  static const char *const file[] = {"plugins/nettrace.lua", "preferences", "colorfilters", "dfilter_buttons", "recent", "recent_common"};
   char *from = config_source(), *plugins = xasprintf("%s/plugins", ws);
   struct out out;
   mkdir(ws, 0700);
   mkdir(plugins, 0700);
-  for(u32 i = 0; i < 4; i++) {
+  for(u32 i = 0; i < sizeof file / sizeof file[0]; i++) {
     int rc = copy_file(xasprintf("%s/%s", from, file[i]), xasprintf("%s/%s", ws, file[i]));
     if(rc < 0)
       return rc;

@@ -155,11 +155,23 @@ end
 
 local x_stream, x_src, x_dst = Field.new("tcp.stream"), Field.new("ip.src"), Field.new("ip.dst")
 local x_sport, x_dport = Field.new("tcp.srcport"), Field.new("tcp.dstport")
+local x_comment = Field.new("frame.comment")
 
 local post = Proto("nettrace_streams", "xv6 kernel trace: learn streams")
 
+-- A frame is the packet that its comment, written by nettrace merge, names: so
+-- nettrace.pkt finds it together with its events.
+local function add_packet(tree)
+  local comment = x_comment()
+  local pkt = comment and tostring(comment.value):match("%(packet #(%d+),")
+  if pkt then
+    tree:add(pf.pkt, tonumber(pkt)):set_generated()
+  end
+end
+
 -- Note which tcp.stream a frame and its addresses have.
-function post.dissector(_, pinfo)
+function post.dissector(_, pinfo, tree)
+  add_packet(tree)
   local src, dst, sport, dport = x_src(), x_dst(), x_sport(), x_dport()
   if not (src and dst and sport and dport) then
     return
