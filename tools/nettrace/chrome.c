@@ -19,34 +19,14 @@ struct chrome {
   FILE *f;
   i64 zero;
 };
-struct prow {
-  u32 pkt, item;
-};
-
-static int
-prow_cmp(const void *a, const void *b)
-{
-  const struct prow *x = a, *y = b;
-  if(x->pkt != y->pkt)
-    return x->pkt < y->pkt ? -1 : 1;
-  return x->item < y->item ? -1 : x->item > y->item;
-}
-
-static u32
-item_stage(const struct session *s, const struct item *it)
-{
-  const struct event *e = it->frame ? 0 : rec_event(s->b, &s->b->rec[it->idx]);
-  return it->frame ? ST_WIRE : e ? e->stage
-                                 : ST_OTHER;
-}
 
 // Find each row's successors, by packet and by stage.
 static void
 link_rows(struct chrome *c)
 {
   const struct session *s = c->s;
-  u32 n = 0;
-  struct prow *row = xmalloc((s->nitem + 1) * sizeof *row);
+  u32 n;
+  struct prow *row = rows_by_packet(s, c->show, &n);
   i64 begin[NSTAGE];
   c->next = xmalloc((s->nitem + 1) * sizeof *c->next);
   c->until = xmalloc((s->nitem + 1) * sizeof *c->until);
@@ -60,9 +40,7 @@ link_rows(struct chrome *c)
     u32 st = item_stage(s, &s->item[i]);
     c->until[i] = begin[st];
     begin[st] = s->item[i].w;
-    row[n++] = (struct prow){item_pkt(s, &s->item[i]), i};
   }
-  qsort(row, n, sizeof *row, prow_cmp);
   for(u32 i = 0; i < n; i++) {
     c->first[row[i].item] = i == 0 || row[i - 1].pkt != row[i].pkt;
     if(i + 1 < n && row[i + 1].pkt == row[i].pkt)

@@ -129,8 +129,8 @@ read_frames(struct capture *c, pcap_t *p)
     back += c->n && w < c->f[c->n - 1].w;
     if(h->len == 0)
       return seterr(EX_BADIN, "%s: frame %u has no length: the file is damaged from there on", c->path, c->n + 1);
-    if(c->bytes + c->n * sizeof *c->f > 512u << 20)
-      return seterr(EX_BADIN, "%s: more than 512 MiB of frames: cut it with editcap", c->path);
+    if(c->bytes + c->n * sizeof *c->f > max_mem)
+      return seterr(EX_BADIN, "%s: more than %llu MiB of frames: give --max-mem, or cut it with editcap", c->path, max_mem >> 20);
     capture_add(c, w, data, h->caplen, h->len);
   }
   const char *why = rc == PCAP_ERROR ? pcap_geterr(p) : "";

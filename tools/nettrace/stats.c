@@ -9,9 +9,6 @@
 
 #define NSTAGE (ST_OTHER + 1)
 
-struct prow {
-  u32 pkt, item;
-};
 // Gaps of one pair of stages.
 struct gaps {
   i64 *v;
@@ -38,15 +35,6 @@ struct stats {
 };
 
 static int
-prow_cmp(const void *a, const void *b)
-{
-  const struct prow *x = a, *y = b;
-  if(x->pkt != y->pkt)
-    return x->pkt < y->pkt ? -1 : 1;
-  return x->item < y->item ? -1 : x->item > y->item;
-}
-
-static int
 seg_cmp(const void *a, const void *b)
 {
   return memcmp(&((const struct segrow *)a)->flow, &((const struct segrow *)b)->flow, sizeof(struct flow));
@@ -57,14 +45,6 @@ i64_cmp(const void *a, const void *b)
 {
   i64 x = *(const i64 *)a, y = *(const i64 *)b;
   return x < y ? -1 : x > y;
-}
-
-static u32
-item_stage(const struct session *s, const struct item *it)
-{
-  const struct event *e = it->frame ? 0 : rec_event(s->b, &s->b->rec[it->idx]);
-  return it->frame ? ST_WIRE : e ? e->stage
-                                 : ST_OTHER;
 }
 
 static void
@@ -91,20 +71,15 @@ note_record(struct stats *t, u32 i)
   t->seg[t->nseg++] = g;
 }
 
-// Collect the shown rows, sort them by packet, and file each gap.
+// File each gap between shown rows of a packet, and what records tell.
 static void
 collect(struct stats *t, const u8 *show)
 {
   const struct session *s = t->s;
-  t->row = xmalloc((s->nitem + 1) * sizeof *t->row);
-  for(u32 i = 0; i < s->nitem; i++) {
-    u32 pkt = item_pkt(s, &s->item[i]);
-    if(show[i] && pkt)
-      t->row[t->nrow++] = (struct prow){pkt, i};
+  for(u32 i = 0; i < s->nitem; i++)
     if(show[i] && !s->item[i].frame)
       note_record(t, s->item[i].idx);
-  }
-  qsort(t->row, t->nrow, sizeof *t->row, prow_cmp);
+  t->row = rows_by_packet(s, show, &t->nrow);
   for(u32 i = 0; i < t->nrow; i++) {
     if(i == 0 || t->row[i].pkt != t->row[i - 1].pkt) {
       t->npkt++;

@@ -68,6 +68,56 @@ item_pkt(const struct session *s, const struct item *it)
   return slot ? slot->pkt : 0;
 }
 
+// The stage a row belongs to: ST_OTHER for losses and events of unknown stage.
+u32
+item_stage(const struct session *s, const struct item *it)
+{
+  const struct event *e = it->frame ? 0 : rec_event(s->b, &s->b->rec[it->idx]);
+  return it->frame ? ST_WIRE : e ? e->stage
+                                 : ST_OTHER;
+}
+
+// Sort by packet, by eleven bits at a time, the lowest first: rows of one packet keep
+// their order.  Linear, where qsort would be half of what a merge costs.
+static struct prow *
+sort_by_packet(struct prow *v, u32 n)
+{
+  struct prow *to = xmalloc((n + 1) * sizeof *to);
+  for(u32 shift = 0; shift < 32; shift += 11) {
+    u32 at[2048] = {0}, sum = 0;
+    for(u32 i = 0; i < n; i++)
+      at[v[i].pkt >> shift & 2047]++;
+    if(n == 0 || at[v[0].pkt >> shift & 2047] == n)
+      continue; // these bits are the same in all
+    for(u32 i = 0, k; i < 2048; i++, sum += k) {
+      k = at[i];
+      at[i] = sum;
+    }
+    for(u32 i = 0; i < n; i++)
+      to[at[v[i].pkt >> shift & 2047]++] = v[i];
+    struct prow *old = v;
+    v = to;
+    to = old;
+  }
+  free(to);
+  return v;
+}
+
+// The shown rows that belong to packets, by packet and then as they stand; show 0:
+// all rows.  The caller's to free.
+struct prow *
+rows_by_packet(const struct session *s, const u8 *show, u32 *n)
+{
+  struct prow *v = xmalloc((s->nitem + 1) * sizeof *v);
+  *n = 0;
+  for(u32 i = 0; i < s->nitem; i++) {
+    u32 pkt = show && !show[i] ? 0 : item_pkt(s, &s->item[i]);
+    if(pkt)
+      v[(*n)++] = (struct prow){pkt, i};
+  }
+  return sort_by_packet(v, *n);
+}
+
 void
 idset_add(struct idset *s, u32 id)
 {

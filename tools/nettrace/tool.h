@@ -432,6 +432,12 @@ bool idset_has(const struct idset *s, u32 id);
 void timeline_build(struct session *s);
 int timeline_select(struct session *s, const struct opts *o, bool pick_flow, struct selection *sel);
 u32 item_pkt(const struct session *s, const struct item *it);
+u32 item_stage(const struct session *s, const struct item *it);
+// A packet and one of its rows.
+struct prow {
+  u32 pkt, item;
+};
+struct prow *rows_by_packet(const struct session *s, const u8 *show, u32 *n);
 bool listed(const char *list, const char *name);
 
 // flow.c: choosing one connection and everything that belongs to it
