@@ -118,37 +118,9 @@ put_packet(struct block *b, FILE *f, u32 iface, i64 w, const void *p, u32 n, u32
   end_block(b, f);
 }
 
-// Records sorted by packet, to find a journey.
-struct step {
-  u32 pkt, rec;
-};
-
-static int
-step_cmp(const void *x, const void *y)
-{
-  const struct step *a = x, *b = y;
-  if(a->pkt != b->pkt)
-    return a->pkt < b->pkt ? -1 : 1;
-  return a->rec < b->rec ? -1 : a->rec > b->rec;
-}
-
-static struct step *
-sort_steps(const struct session *s, u32 *n)
-{
-  struct step *v = xmalloc((s->b->nrec + 1) * sizeof *v);
-  *n = 0;
-  for(u32 i = 0; i < s->b->nrec; i++) {
-    const struct nt_slot *slot = rec_slot(s->b, &s->b->rec[i]);
-    if(slot && slot->pkt)
-      v[(*n)++] = (struct step){slot->pkt, i};
-  }
-  qsort(v, *n, sizeof *v, step_cmp);
-  return v;
-}
-
 // +32.2us e1000_rx | +36.1us ethif_rx | ... (clock +-1.3us), or why there is none.
 static void
-journey(char *to, const struct session *s, const struct step *v, u32 n, u32 frame)
+journey(char *to, const struct session *s, const struct prow *v, u32 n, u32 frame)
 {
   const struct frame *f = &s->cap.f[frame];
   size_t k = 0;
@@ -166,8 +138,9 @@ journey(char *to, const struct session *s, const struct step *v, u32 n, u32 fram
       hi = mid;
   }
   for(; lo < n && v[lo].pkt == pkt && k < MAXCOMMENT - 120; lo++) {
-    const struct event *e = rec_event(s->b, &s->b->rec[v[lo].rec]);
-    i64 d = session_time(s, &s->b->rec[v[lo].rec]) - f->w;
+    const struct item *it = &s->item[v[lo].item];
+    const struct event *e = it->frame ? 0 : rec_event(s->b, &s->b->rec[it->idx]);
+    i64 d = e ? session_time(s, &s->b->rec[it->idx]) - f->w : 0;
     if(e)
       k += (size_t)snprintf(to + k, MAXCOMMENT - k, "%s%s%sus %.40s", k ? " | " : "", d < 0 ? "" : "+", us_str(d), e->name);
   }
@@ -227,9 +200,10 @@ write_all(const struct session *s, const struct opts *o, const struct selection 
 {
   struct block b = {0}, data = {0};
   u32 nstep, lost = 0;
-  struct step *step = sort_steps(s, &nstep);
+  struct prow *step = rows_by_packet(s, 0, &nstep); // to find a packet's journey
   u32 *no = number_frames(s, o, sel);
   char comment[MAXCOMMENT];
+  setvbuf(f, 0, _IOFBF, 1 << 20);
   put_section(&b, f);
   put_interface(&b, f, LINK_ETHERNET, "wire", "frames as QEMU captured them");
   if(!o->wireonly && s->have_trace) {
