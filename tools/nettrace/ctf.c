@@ -234,8 +234,10 @@ add_field(struct writer *w, const struct field *f, const u8 *p, u32 len)
   char text[800];
   if(f->type == T_BYTES)
     add_bytes(w, p + f->off, len > f->off ? len - f->off : 0);
-  else if(is_string(f))
-    add(w, text, field_str(text, sizeof text, f, p, len) + 1);
+  else if(is_string(f) && field_str(text, sizeof text, f, p, len))
+    add(w, text, strlen(text) + 1);
+  else if(is_string(f)) // of an empty one babeltrace2 2.0 shows the one before it
+    add(w, "-", 2);
   else
     add(w, p + f->off, f->size);
 }
