@@ -17,7 +17,7 @@ from urllib.request import urlopen
 import pytest
 
 from evidence import Ring, Trace, frames
-from vm import CAP, NETTRACE, VM
+from vm import CAP, NETTRACE, TOP, VM
 
 KERNBASE = 0x80000000
 
@@ -28,8 +28,8 @@ def flight(request):
     boot of conftest.py: that one insists on a console without a word of trouble.)"""
     guests = request.node.guests = []
 
-    def take_off(append=''):
-        vm = VM(cpus=2, mb=64, append='trace=all ' + append, extra=('-K',), name=request.node.name)
+    def take_off(append='', cpus=2):
+        vm = VM(cpus=cpus, mb=64, append='trace=all ' + append, extra=('-K',), name=request.node.name)
         guests.append(vm)
         vm.start()
         for _ in range(3):
@@ -187,11 +187,32 @@ def test_gdb_after_a_panic(flight, tmp_path):
     check(vm, tmp_path)
 
 
+def test_a_slot_in_flight(flight, tmp_path):
+    """The machine ends between the reservation of a slot and its last store: the host tool
+    and gdb's net-trace both say that this one slot was never completed, and no other."""
+    vm = flight(cpus=1)
+    words = gdb(vm, 'source ' + os.path.join(TOP, 'tools', 'gdb', 'init.gdb'), 'hbreak trace_begin', 'continue',
+                'thbreak *(*(unsigned *)$esp)', 'delete 1', 'continue', 'net-trace -n 3', 'kill')
+    ended(vm)
+    ring = Ring(ram(vm))
+    assert sum(ring.heads) - len(ring.slots) == 1
+    assert '1 slot not complete when the guest was stopped' in words
+    saved = tmp_path / 'saved.nt'
+    tool('save', '-q', '-o', str(saved), ram(vm))
+    trace = Trace(str(saved))
+    (lost,) = [row for row in trace.records() if row['event'] == 'lost']
+    assert (lost['fields']['n'], trace.named(lost, 'why'), lost['fields']['seq']) == (1, 'INFLIGHT', ring.heads[0] - 1)
+    for path in saved, ram(vm):
+        said = tool('dump', '-q', '--json', str(path))
+        assert said.count('INFLIGHT') == 1 and 'OVERWRITE' not in said
+    assert tool('dump', '-q', ram(vm)).count('!! 1 slots lost, never completed') == 1
+
+
 def gdb(vm, *commands):
     """Run gdb's commands on the guest; return what it says."""
     args = ['gdb', '-nx', '-batch', 'kernel.elf', '-ex', 'set architecture i386', '-ex', 'target remote gdb.sock']
     args += [word for line in commands for word in ('-ex', line)]
     done = subprocess.run(args, cwd=vm.dir, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          timeout=CAP)
+                          timeout=CAP, env=dict(os.environ, XV6_TOP=TOP))
     assert done.returncode == 0, done.stdout.decode()
     return done.stdout.decode()

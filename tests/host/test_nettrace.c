@@ -363,20 +363,46 @@ test_ram(void **state)
   free(ram);
 }
 
-// A slot that its writer never finished, and one that was overwritten meanwhile.
+// A slot that its writer never finished, one that was overwritten meanwhile, a record
+// whose last slot alone is complete, and one that was only reserved.
 static void
 test_ram_inflight(void **state)
 {
   (void)state;
+  static const struct {
+    u32 seq, n;
+    bool inflight;
+  } want[] = {{20, 1, true}, {30, 1, false}, {40, 3, true}, {NSLOTS + 47, 3, true}};
   u8 *ram = malloc(RAMSIZE);
+  struct nt_slot *s = (void *)(ram + RING_PA);
   struct trace t;
-  make_ram(ram, 0, 50);
-  ((struct nt_slot *)(void *)(ram + RING_PA))[20].seq = 20;          // being written
-  ((struct nt_slot *)(void *)(ram + RING_PA))[30].seq = 30 + NSLOTS; // a lap later
-  assert_int_equal(load_ram(ram, &t), 0);
-  assert_int_equal(t.boot->lost, 2);
-  assert_int_equal(t.boot->nrec, 48 + 2);
-  trace_free(&t);
+  for(u32 what = 0; what < 4; what++) {
+    u32 lap = what == 3 ? NSLOTS : 0;
+    make_ram(ram, 0, lap + 50);
+    if(what == 0)
+      s[20].seq = 20;
+    else if(what == 1)
+      s[30].seq = 30 + NSLOTS;
+    else if(what == 2) {
+      s[40].seq = 40;
+      s[41].seq = 41;
+      s[42].nsl = NT_CONT + 2;
+    }
+    for(u32 i = 47; what == 3 && i < 50; i++)
+      s[i].seq = i + 1; // still of the lap before
+    assert_int_equal(load_ram(ram, &t), 0);
+    u32 first = 0;
+    for(u32 i = 0; i < t.boot->nrec; i++)
+      if(t.boot->rec[i].slot == NOSLOT && t.boot->rec[i].seq == want[what].seq) {
+        assert_int_equal(t.boot->rec[i].nlost, want[what].n);
+        assert_int_equal(t.boot->rec[i].inflight, want[what].inflight);
+        first++;
+      } else
+        assert_false(t.boot->rec[i].inflight);
+    assert_int_equal(first, 1);
+    assert_int_equal(t.boot->lost, want[what].n + (lap ? 50 : 0));
+    trace_free(&t);
+  }
   free(ram);
 }
 

@@ -13,7 +13,7 @@ dump_text(const struct session *s, u32 i, FILE *f)
   const struct event *e = rec_event(s->b, r);
   i64 t = session_time(s, r);
   if(slot == 0) {
-    fprintf(f, "%lld.%09lld cpu%u !! %u slots lost\n", t / 1000000000, t < 0 ? 0 : t % 1000000000, r->cpu, r->nlost);
+    fprintf(f, "%lld.%09lld cpu%u !! %u slots lost%s\n", t / 1000000000, t < 0 ? 0 : t % 1000000000, r->cpu, r->nlost, r->inflight ? ", never completed" : "");
     return;
   }
   fprintf(f, "%lld.%09lld cpu%u %s", t / 1000000000, t < 0 ? 0 : t % 1000000000, slot->cpu_ctx & 15u, ctx_name(slot->cpu_ctx >> 4));
@@ -74,7 +74,7 @@ dump_json(const struct session *s, u32 i, FILE *f)
   const struct nt_slot *slot = rec_slot(s->b, r);
   const struct event *e = rec_event(s->b, r);
   if(slot == 0) {
-    fprintf(f, "{\"cpu\":%u,\"event\":null,\"lost\":%u,\"t_ns\":%lld,\"tsc\":%llu}\n", r->cpu, r->nlost, session_time(s, r), r->ts);
+    fprintf(f, "{\"cpu\":%u,\"event\":null,\"lost\":%u,\"t_ns\":%lld,\"tsc\":%llu,\"why\":\"%s\"}\n", r->cpu, r->nlost, session_time(s, r), r->ts, r->inflight ? "INFLIGHT" : "OVERWRITE");
     return;
   }
   fprintf(f, "{\"cpu\":%u,\"ctx\":\"%s\",\"event\":", slot->cpu_ctx & 15u, ctx_name(slot->cpu_ctx >> 4));
@@ -122,6 +122,17 @@ cmd_dump(struct opts *o)
   return rc;
 }
 
+// The number of a cause of loss, by its name; 0 if this metadata does not know it.
+static u32
+lost_why(const struct event *e, const char *name)
+{
+  const struct field *f = e ? event_field(e, "why") : 0;
+  for(u32 i = 0; f && f->set && i < f->set->n; i++)
+    if(strcmp(f->set->v[i].name, name) == 0)
+      return f->set->v[i].val;
+  return 0;
+}
+
 // Fill a reader's `lost` record for a gap; false if this metadata has no such event.
 static bool
 lost_slot(const struct boot *b, const struct rec *r, struct nt_slot *s)
@@ -130,7 +141,7 @@ lost_slot(const struct boot *b, const struct rec *r, struct nt_slot *s)
   const struct {
     const char *name;
     u64 val;
-  } put[] = {{"n", r->nlost}, {"cpu", r->cpu}, {"why", 1}, {"seq", r->seq}, {"to", r->ts}};
+  } put[] = {{"n", r->nlost}, {"cpu", r->cpu}, {"why", lost_why(e, r->inflight ? "INFLIGHT" : "OVERWRITE")}, {"seq", r->seq}, {"to", r->ts}};
   if(e == 0 || event_field(e, "n") == 0)
     return false;
   *s = (struct nt_slot){.ts = r->ts, .id = e->id, .cpu_ctx = r->cpu, .nsl = 1};

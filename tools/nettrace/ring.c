@@ -246,6 +246,22 @@ ram_alive(const struct ram *r)
   return false;
 }
 
+// Pass a slot in flight on a machine that is dead.  Of a record of several slots the
+// last ones may be complete: the first is always written last.  Returns how many.
+static u32
+skip_inflight(const struct ram *r, u32 cpu, struct cursor *c, u32 head)
+{
+  const struct nt_slot *ring = (const void *)(r->p + ram_cpu(r, cpu).ring_pa);
+  u32 from = c->cur++;
+  while(c->cur != head && c->cur - from < NT_MAXNSL) {
+    const struct nt_slot *s = &ring[c->cur & (r->h.nslots - 1)];
+    if((int)(s->seq - (c->cur + 1)) >= 0 && s->nsl < NT_CONT)
+      break;
+    c->cur++;
+  }
+  return c->cur - from;
+}
+
 // Read one CPU's ring from its first slot to the head that was seen, or to stamp t0.
 static void
 load_cpu(const struct ram *r, struct boot *b, u32 cpu, u64 t0, bool live)
@@ -261,7 +277,8 @@ load_cpu(const struct ram *r, struct boot *b, u32 cpu, u64 t0, bool live)
     if(n == 0 && live)
       return;
     if(n == 0) { // nobody will ever complete it
-      boot_lost(b, (u8)cpu, 1, c.cur++);
+      from = c.cur;
+      boot_inflight(b, (u8)cpu, skip_inflight(r, cpu, &c, head), from);
       continue;
     }
     if(live && s->ts > t0)

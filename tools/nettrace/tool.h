@@ -144,7 +144,8 @@ struct rec {
   u32 nlost; // slots lost here
   u32 seq;
   u8 cpu;
-  bool discard; // lost by the writer, who had no room
+  bool discard;  // lost by the writer, who had no room
+  bool inflight; // the machine ended before they were complete
 };
 #define NOSLOT 0xffffffffu
 
@@ -175,6 +176,7 @@ void trace_free(struct trace *t);
 void boot_begin(struct boot *b);
 void boot_add(struct boot *b, const struct nt_slot *s, u32 n);
 void boot_lost(struct boot *b, u8 cpu, u32 n, u32 seq);
+void boot_inflight(struct boot *b, u8 cpu, u32 n, u32 seq);
 int boot_finish(struct boot *b);
 int header_check(const struct nt_header *h, const char *path, u64 at);
 bool boot_complain(struct trace *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

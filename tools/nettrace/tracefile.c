@@ -77,6 +77,15 @@ boot_lost(struct boot *b, u8 cpu, u32 n, u32 seq)
   b->lost += n;
 }
 
+// Note that n slots, from number seq on, were reserved and never completed.
+void
+boot_inflight(struct boot *b, u8 cpu, u32 n, u32 seq)
+{
+  boot_lost(b, cpu, n, seq);
+  if(n)
+    b->rec[b->nrec - 1].inflight = true;
+}
+
 // Take the record that begins at slot number at.  A reader's or writer's `lost`
 // record becomes a loss.
 static void
@@ -95,6 +104,7 @@ add_record(struct boot *b, u32 at)
     r->cpu = rec_get(b, r, "cpu") & (NCPUQ - 1);
   const char *why = rec_named(b, r, "why");
   r->discard = why && strcmp(why, "DISCARD") == 0;
+  r->inflight = why && strcmp(why, "INFLIGHT") == 0;
   if(r->discard)
     b->discarded += r->nlost;
   else
