@@ -1,6 +1,8 @@
 // Where the other CPUs start: real mode, at physical AP_CODE (cpu.c copies the
 // code there).  The words before AP_CODE are filled in by cpu.c:
-//   AP_CODE - 4: stack,  AP_CODE - 8: C function to call
+//   AP_CODE - 4: stack,  AP_CODE - 8: C function to call,  AP_CODE - 12: 1 while a seat is
+//   free.  Who takes the 1 away has the stack; a CPU that comes when nobody waits any
+//   more finds 0 and stays here.
 #include "mmu.h"
 #include "uapi/memlayout.h"
 
@@ -37,9 +39,16 @@ ap_32:
   andl $(~CR0_NOCACHE), %eax // set after INIT
   orl $(CR0_PG | CR0_WP), %eax
   movl %eax, %cr0
+  xorl %eax, %eax
+  xchgl %eax, (AP_CODE - 12)
+  testl %eax, %eax
+  jz ap_late
   movl (AP_CODE - 4), %esp
   xorl %ebp, %ebp
   call *(AP_CODE - 8)
+ap_late:
+  hlt
+  jmp ap_late
 
   .align 8
 ap_gdt:

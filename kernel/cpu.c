@@ -90,11 +90,14 @@ ap_main(void)
   cpu_init(&cpus[id], id);
   idt_load();
   lapic_init();
+  cpus[id].apicid = lapic_id(); // a late CPU may have taken the seat of the next
   trace_cpu(id);
   cpus[id].started = 2;
   scheduler();
 }
 
+// Start a CPU and wait up to 2 s for it: on a busy host, an emulated one may take long.
+// Returns 0 if it has not come; should it come later, it finds its seat taken away.
 static int
 start_one(u32 id)
 {
@@ -105,11 +108,17 @@ start_one(u32 id)
   memmove(code, ap_start, ap_end - ap_start);
   *(u32 *)(code - 4) = (u32)kstack_of(NPROC + id) + KSTACKSIZE;
   *(u32 *)(code - 8) = (u32)ap_main;
+  volatile u32 *seat = (u32 *)(code - 12);
   cpus[id].started = 1;
+  *seat = 1;
   lapic_startap(cpus[id].apicid, AP_CODE);
-  for(int ms = 0; ms < 200 && cpus[id].started != 2; ms++)
+  for(int ms = 0; ms < 2000 && *seat; ms++)
     delay_us(1000);
-  return cpus[id].started == 2;
+  if(xchg(seat, 0) == 1)
+    return 0;
+  while(cpus[id].started != 2) // it is on its way
+    pause();
+  return 1;
 }
 
 // Start the CPUs that ACPI listed, one after the other.  One that does not
