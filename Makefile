@@ -234,8 +234,8 @@ test: setup-test setup-lint ## all tests, those that boot the kernel also on the
 test-host: setup-test setup-lint ## tests of host tools and of kernel code that runs on the host
 	@$(BUILD) all tests
 	@$(PYTHON) tests/run host
-fuzz: setup-test setup-lint ## made-up bytes for the host tool's readers (FUZZ_SECONDS=10 each)
-	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),10) B=$(B) tests/host/fuzz/run
+fuzz: setup-test setup-lint ## made-up bytes for the host tool's readers (FUZZ_SECONDS=15 each)
+	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),15) B=$(B) tests/host/fuzz/run
 test-guest: setup-test ## tests that boot the kernel (T=WORD: only those that match; DEBUG=1)
 	@$(KERNELS)
 	@$(PYTHON) tests/run guest $(T)
