@@ -224,11 +224,27 @@ def shows(con, text):
     assert said == text
 
 
+def woken(con):
+    """How often the console has gone to sleep and come back."""
+    with open(f'/proc/{con.proc.pid}/status') as f:
+        return int(re.search(r'^voluntary_ctxt_switches:\s*(\d+)', f.read(), re.M).group(1))
+
+
+def asleep(con):
+    with open(f'/proc/{con.proc.pid}/stat') as f:
+        return f.read().rsplit(')', 1)[1].split()[0] == 'S'
+
+
 def types_in(con, keys):
-    """Type keys, and wait until the console has taken them from the terminal."""
+    """Type keys, and wait until the console has taken them from the terminal and sleeps
+    again.  The terminal hands them over some time after the write, so that none waiting
+    there means little by itself."""
     while keys:
+        until(lambda: asleep(con), 'the console sleeps')
+        before = woken(con)
         keys = keys[os.write(con.typed, keys[:1000]):]
-        until(lambda: fcntl.ioctl(con.slave, termios.FIONREAD, bytes(4)) == bytes(4), 'the keys are taken')
+        until(lambda: woken(con) > before and fcntl.ioctl(con.slave, termios.FIONREAD, bytes(4)) == bytes(4),
+              'the keys are taken')
 
 
 def until(test, words):
@@ -261,21 +277,16 @@ def take(con, n):
 
 def test_console_waits_for_the_log_to_grow(console):
     """It does not look again and again: nothing wakes it until the guest says something."""
-    def woken():
-        with open(f'/proc/{console.proc.pid}/status') as f:
-            return int(re.search(r'^voluntary_ctxt_switches:\s*(\d+)', f.read(), re.M).group(1))
-
     def idle():
-        before = woken()
+        before = woken(console)
         time.sleep(0.01)
-        with open(f'/proc/{console.proc.pid}/stat') as f:
-            return f.read().rsplit(')', 1)[1].split()[0] == 'S' and woken() == before
+        return asleep(console) and woken(console) == before
 
     shows(console, b'a')
     until(idle, 'it sleeps')
-    before = woken()
+    before = woken(console)
     time.sleep(0.3)  # whoever looks every 50 ms does so meanwhile
-    assert woken() == before
+    assert woken(console) == before
     shows(console, b'b')
 
 
