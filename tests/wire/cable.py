@@ -10,8 +10,9 @@ from vm import TOP, VM
 from wire import Faults, Line, Proxy
 
 WIRE = os.path.join(TOP, 'tools', 'wire', 'wire.py')
-# Descriptor argv[1] becomes number 3, and then we become argv[2:].
-BECOME = 'import os, sys; os.dup2(int(sys.argv[1]), 3); os.execv(sys.argv[2], sys.argv[2:])'
+# Descriptor argv[1] becomes number 3, and then we become argv[2:]; a 4 would mean user networking.
+BECOME = ('import os, sys; n = int(sys.argv[1]); os.dup2(n, 3); n == 3 or os.close(n); '
+          'os.execv(sys.argv[2], sys.argv[2:])')
 
 
 class Cable(VM):
