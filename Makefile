@@ -27,7 +27,7 @@ KOBJS = boot main cpu apboot trapentry trap syscall sysproc proc spinlock sleepl
   console uart vga kbd \
   bio disk log fs file pipe sysfile exec poll memdev kdebug \
   $(if $(DEBUG),ubsan memcheck lockcheck plant)
-TRACEOBJS = trace devtrace reader control filter only patch func
+TRACEOBJS = trace stop devtrace reader control filter only patch func
 NETOBJS = e1000 ethif net sock stream dgram netconf netinfo sysnet watch watch_tcp watch_names chksum
 # Where watch.c sees packets and their memory begin and end, and fragments.
 WRAP = $(addprefix --wrap=,mem_free memp_free memp_malloc pbuf_alloc pbuf_clone pbuf_alloced_custom ip4_frag ip4_reass \

@@ -163,6 +163,8 @@ void trap(struct trapframe *);
 void
 trap(struct trapframe *tf)
 {
+  if(tf->trapno == T_DEBUG && !from_user(tf) && trace_stop_trap(tf->eip))
+    return; // in the middle of an emit: nothing more may happen here
   if(tf->trapno == T_SYSCALL)
     system_call(tf);
   else if(tf->trapno >= T_IRQ0)

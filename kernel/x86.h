@@ -37,6 +37,8 @@ static inline u32  rcr4(void) { u32 v; asm volatile("movl %%cr4,%0" : "=r"(v)); 
 static inline void lcr0(u32 v) { asm volatile("movl %0,%%cr0" : : "r"(v) : "memory"); }
 static inline void lcr3(u32 v) { asm volatile("movl %0,%%cr3" : : "r"(v) : "memory"); }
 static inline void lcr4(u32 v) { asm volatile("movl %0,%%cr4" : : "r"(v) : "memory"); }
+static inline void ldr0(u32 v) { asm volatile("movl %0,%%dr0" : : "r"(v) : "memory"); }
+static inline void ldr7(u32 v) { asm volatile("movl %0,%%dr7" : : "r"(v) : "memory"); }
 static inline void invlpg(u32 va) { asm volatile("invlpg (%0)" : : "r"(va) : "memory"); }
 static inline void ltr(u16 sel)   { asm volatile("ltr %0" : : "r"(sel)); }
 static inline void lldt(u16 sel)  { asm volatile("lldt %0" : : "r"(sel)); }

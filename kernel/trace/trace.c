@@ -22,6 +22,7 @@
 #define SLOW_FLOOR  4  // a reader may not lose anything
 #define SLOW_GAP    8  // nt_cpu.gap is not 0
 #define SLOW_STOP   16 // a record is waited for that stops the recorder
+// 32 is SLOW_GDB
 
 #define RESERVE 16 // slots between the newest record and the floor
 
@@ -153,6 +154,8 @@ slow_wants(u32 id, u32 n)
   }
   if(c->slow & SLOW_GAP)
     write_gap(c, me);
+  if(c->slow & SLOW_GDB)
+    trace_stop_arm(id, slot_at(c, c->head), c->head);
   return 1;
 }
 

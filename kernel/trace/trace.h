@@ -192,6 +192,33 @@ int func_select(const char *pat);          // names with *, commas between; "off
 u32 func_caller(const u32 *ret);           // what lies at ret, or lay there before the tracer changed it
 int func_names(u32 off, char *dst, int n); // read the table of the kernel's functions
 
+#define SLOW_GDB 32 // in nt_cpu.slow: gdb waits for a record
+
+// stop.c: the event that gdb waits for.  Filled by gdb, but for slow.
+enum trace_stop_event {
+  STOP_ANY = 0xffff,
+  STOP_NONE = 0xfffe
+};
+enum trace_stop_op {
+  STOP_ALWAYS,
+  STOP_EQ,
+  STOP_NE,
+  STOP_LT,
+  STOP_GE
+};
+extern struct trace_stop {
+  enum trace_stop_event event; // number, or one of these
+  u32 pkt, sock;               // 0: any
+  u32 off, mask;               // the word at byte off of the slot, of it these bits,
+  enum trace_stop_op op;       // are compared
+  u32 val;                     // with this
+  u32 skip;                    // so many that match are let pass
+  u32 slow;                    // the bit of nt_cpu.slow by which emits look here
+} trace_stop;
+void trace_stop_arm(u32 id, struct nt_slot *slot, u32 seq);
+int trace_stop_trap(u32 eip);
+void trace_stop_here(const struct nt_slot *slot, u32 eip);
+
 // devtrace.c
 void devtrace_init(void); // registers /dev/nettrace
 void devtrace_tick(void); // timer interrupt of CPU 0: wakes readers
