@@ -42,7 +42,7 @@ UPROGS = arp cat echo fetch free grep host httpd ifconfig init iperf kill ln ls 
   poweroff ps rm sh sleep spin sysfuzz ttcp udpecho uptime wc zombie
 UFILES = README index.html rc
 # Programs of tests/guest/prog; they are on the disk of the tests alone.
-TPROGS = tracecost load serve5 sockets tcp tracecat crash hostile traps badelf limits debug tty polls contract_fs contract_full contract_lib contract_mem contract_proc count filerace netbench oldhttp status nofiles trstress trctl trview netfail
+TPROGS = tracecost load serve5 sockets tcp tracecat crash hostile traps badelf limits debug tty polls contract_fs contract_full contract_lib contract_mem contract_proc count filerace netbench oldhttp status nofiles trstress trctl trview netfail trrate
 
 NETTRACE = align check console decode dump flow html html_page html_svg info input label ladder main match merge meta out \
   pcapin ring session timeline tracefile wait why stats chrome ctf msc doc
@@ -193,6 +193,8 @@ $(B)/nettrace: $(NETTRACE:%=$(B)/host/%.o)
 	$(call say,LD,$@)$(HOSTCC) $^ -lpcap -o $@
 $(B)/load $(B)/hostgen: $(B)/%: tools/bench/%.c
 	$(call say,HOSTCC,$@)mkdir -p $(@D) && $(HOSTCC) $(HFLAGS) $< -o $@
+$(B)/live: tools/bench/live.c $(filter-out %/main.o,$(NETTRACE:%=$(B)/host/%.o))
+	$(call say,HOSTCC,$@)$(HOSTCC) $(HFLAGS) $^ -lpcap -o $@
 
 # ---- verbs ---------------------------------------------------------------
 
@@ -260,11 +262,12 @@ guest: setup ## run CMD='ls; cat README' in the guest's shell
 plant: setup-test ## plant known faults, see that the tests find them (P=NAME...)
 	@$(MAKE) --no-print-directory $(LWIPREADY)
 	@$(PYTHON) tests/plant/run $(P)
-BENCHED = $(BUILD) DEBUG= NOTRACE= all $(B)/tests.img $(B)/load && $(BUILD) DEBUG= NOTRACE=1 $(B)/notrace/kernel.elf
+BENCHED = $(BUILD) DEBUG= NOTRACE= all $(B)/tests.img $(B)/load $(B)/live && $(BUILD) DEBUG= NOTRACE=1 $(B)/notrace/kernel.elf
 bench: setup-test setup-bench ## measure everything (never a test): build/bench.json
 	@$(BENCHED)
 	@$(PYTHON) tools/bench/bench
 	@$(PYTHON) tools/bench/trace
+	@$(PYTHON) tools/bench/live
 	@$(PYTHON) tools/bench/net
 	@$(MAKE) --no-print-directory bench-host
 bench-net: setup-bench ## the network beside Linux's in the same QEMU (REF=none: alone)
@@ -273,6 +276,7 @@ bench-net: setup-bench ## the network beside Linux's in the same QEMU (REF=none:
 bench-trace: setup-test ## what tracing costs, in instructions
 	@$(BENCHED)
 	@$(PYTHON) tools/bench/trace
+	@$(PYTHON) tools/bench/live
 bench-host: setup ## how fast the host tool is, and how it grows with the trace
 	@$(BUILD) $(B)/nettrace $(B)/hostgen
 	@$(PYTHON) tools/bench/host
