@@ -45,7 +45,7 @@ UFILES = README index.html rc
 TPROGS = tracecost load serve5 sockets tcp tracecat crash hostile traps badelf limits debug tty polls contract_fs contract_full contract_lib contract_mem contract_proc count filerace netbench oldhttp status nofiles trstress trctl trview netfail trrate
 
 NETTRACE = align check console decode dump flow html html_page html_svg info input label ladder main match merge meta out \
-  pcapin ring session timeline tracefile wait why stats chrome ctf msc doc
+  pcapin ring session timeline tracefile wait why stats chrome ctf msc doc graph
 
 # ---- tools and flags -----------------------------------------------------
 
@@ -198,7 +198,7 @@ $(B)/live: tools/bench/live.c $(filter-out %/main.o,$(NETTRACE:%=$(B)/host/%.o))
 
 # ---- verbs ---------------------------------------------------------------
 
-.PHONY: help setup setup-test setup-lint setup-bench demo test test-host test-guest test-wire qemu nettop gdb guest \
+.PHONY: walk walkthrough-check walkthrough-update help setup setup-test setup-lint setup-bench demo test test-host test-guest test-wire qemu nettop gdb guest \
   plant bench bench-net bench-trace bench-host doctor fuzz lint lint-flags format loc shape clean
 .DEFAULT_GOAL := all
 PYTHON ?= /usr/bin/python3
@@ -259,6 +259,16 @@ guest: setup ## run CMD='ls; cat README' in the guest's shell
 	@[ -n "$$CMD" ] || { echo "make guest: CMD='ls; cat README' is needed" >&2; exit 2; }
 	@$(BUILD) all >&2
 	@$(CAPTURE) -t $(or $(T),120) -G "$$CMD"
+WALK = docs/walkthrough/walk
+walk: setup-test ## play a scenario of the walkthrough and show its ladder (S=handshake)
+	@$(BUILD) all
+	@B=$(B) $(PYTHON) $(WALK) run $(or $(S),handshake)
+walkthrough-check: setup-test ## do the walkthrough's listings still hold? Stored runs, and two new ones (CH=04)
+	@$(BUILD) all
+	@B=$(B) $(PYTHON) $(WALK) check --live $(CH)
+walkthrough-update: setup-test ## record its runs anew and rewrite its listings (CH=04)
+	@$(BUILD) all
+	@B=$(B) $(PYTHON) $(WALK) update --live $(CH)
 plant: setup-test ## plant known faults, see that the tests find them (P=NAME...)
 	@$(MAKE) --no-print-directory $(LWIPREADY)
 	@$(PYTHON) tests/plant/run $(P)
