@@ -74,7 +74,7 @@ dump_json(const struct session *s, u32 i, FILE *f)
   const struct nt_slot *slot = rec_slot(s->b, r);
   const struct event *e = rec_event(s->b, r);
   if(slot == 0) {
-    fprintf(f, "{\"cpu\":%u,\"event\":null,\"lost\":%u,\"t_ns\":%lld,\"tsc\":%llu,\"why\":\"%s\"}\n", r->cpu, r->nlost, session_time(s, r), r->ts, r->inflight ? "INFLIGHT" : "OVERWRITE");
+    fprintf(f, "{\"cpu\":%u,\"event\":null,\"lost\":%u,\"schema\":\"nettrace-dump/1\",\"t_ns\":%lld,\"tsc\":%llu,\"why\":\"%s\"}\n", r->cpu, r->nlost, session_time(s, r), r->ts, r->inflight ? "INFLIGHT" : "OVERWRITE");
     return;
   }
   fprintf(f, "{\"cpu\":%u,\"ctx\":\"%s\",\"event\":", slot->cpu_ctx & 15u, ctx_name(slot->cpu_ctx >> 4));
@@ -88,7 +88,7 @@ dump_json(const struct session *s, u32 i, FILE *f)
   putc('}', f);
   if(s->frame_of[i] != NOREC)
     fprintf(f, ",\"frame\":%u", s->frame_of[i] + 1);
-  fprintf(f, ",\"pid\":%u,\"pkt\":%u,\"seq\":%u,\"sock\":%u,\"stage\":", slot->pid, slot->pkt, slot->seq - 1, slot->sock);
+  fprintf(f, ",\"pid\":%u,\"pkt\":%u,\"schema\":\"nettrace-dump/1\",\"seq\":%u,\"sock\":%u,\"stage\":", slot->pid, slot->pkt, slot->seq - 1, slot->sock);
   put_json(f, e ? e->stagename : "", e ? strlen(e->stagename) : 0);
   fprintf(f, ",\"t_ns\":%lld,\"tsc\":%llu}\n", session_time(s, r), r->ts);
 }
@@ -102,7 +102,7 @@ cmd_dump(struct opts *o)
   if(rc < 0)
     return rc;
   timeline_build(&s);
-  bool chosen = o->flow || o->packets || o->only || o->layer || o->from || o->to;
+  bool chosen = o->flow || o->pid || o->packets || o->only || o->layer || o->from || o->to;
   struct selection sel = {0};
   if(chosen)
     rc = timeline_select(&s, o, false, &sel);

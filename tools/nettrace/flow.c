@@ -290,3 +290,43 @@ flow_select(struct session *s, const struct opts *o, bool pick, struct selection
     mark_rows(s, sel);
   return 0;
 }
+
+// Is a record about a process: made in its system calls, or by the scheduler of it?
+static bool
+of_process(const struct session *s, u32 rec, u32 pid)
+{
+  const struct rec *r = &s->b->rec[rec];
+  const struct nt_slot *slot = rec_slot(s->b, r);
+  const struct event *e = rec_event(s->b, r);
+  if(slot == 0)
+    return true; // a loss may have been of it
+  if(e && !strcmp(e->name, "wakeup"))
+    return (u32)rec_get(s->b, r, "who") == pid;
+  if(e && !strcmp(e->name, "switch") && (u32)rec_get(s->b, r, "next") == pid)
+    return true;
+  return slot->pid == pid && slot->cpu_ctx >> 4 == 0; // not an interrupt that came while it ran
+}
+
+// --pid: rows of process P, and those of the packets it touched.
+int
+pid_select(struct session *s, u32 pid, struct selection *sel)
+{
+  struct idset pkt = {0};
+  bool found = false;
+  for(u32 i = 0; i < s->nitem; i++) {
+    const struct nt_slot *slot = s->item[i].frame ? 0 : rec_slot(s->b, &s->b->rec[s->item[i].idx]);
+    if(slot == 0 || !of_process(s, s->item[i].idx, pid))
+      continue;
+    found = true;
+    idset_add(&pkt, slot->pkt);
+  }
+  for(u32 i = 0; i < s->nitem; i++) {
+    const struct item *it = &s->item[i];
+    sel->show[i] &= idset_has(&pkt, item_pkt(s, it)) || (!it->frame && of_process(s, it->idx, pid));
+  }
+  free(pkt.v);
+  sel->pids_known = true;
+  sel->pid[0] = pid;
+  sel->npid = 1;
+  return found ? 0 : seterr(EX_BADUSE, "--pid %u: no such process in this trace", pid);
+}

@@ -8,100 +8,167 @@
 #include <unistd.h>
 #include "tool.h"
 
-#define SELECTION \
-  "  --flow A:p-B:p   rows of this connection (either end first)\n" \
-  "  --packets a-b    the a-th to b-th packet of the selection, or #N, +K\n" \
-  "  --only EVENT,..  just these events (* allowed)\n" \
-  "  --layer STAGE    just these: WIRE DRIVER NETIF STACK SOCKET SYSCALL CPU META MEM\n" \
-  "  --from T --to T  seconds since power-on, or with us, ms, s\n"
+// Groups of flags; a command takes some of them.
+enum {
+  G_RUN = 1,    // whatever reads a run
+  G_QUIET = 2,  // the others
+  G_OUT = 4,    // has a result that can go to a file
+  G_PICK = 8,   // rows by what they are
+  G_CUT = 16,   // rows by where they are
+  G_ROWS = 32,  // picks one connection unless told otherwise
+  G_WIDTH = 64, // draws
+  G_JSON = 128,
+  G_META = 256,
+  G_HTML = 512,
+  G_MERGE = 1024,
+  G_CHECK = 2048,
+  G_WAIT = 4096,
+  G_DIR = 8192,
+  G_FOLLOW = 16384,
+  G_SELECT = G_RUN | G_OUT | G_PICK | G_CUT
+};
 
 static const struct command {
   const char *name;
   int (*run)(struct opts *o);
+  u32 takes; // groups of flags
   const char *args, *does, *help;
 } commands[] = {
-  {"ladder", cmd_ladder, "[RUN | TRACE [CAPTURE]]", "draw frames and kernel events as a ladder",
+  {"ladder", cmd_ladder, G_SELECT | G_ROWS | G_WIDTH, "[RUN | TRACE [CAPTURE]]", "draw frames and kernel events as a ladder",
    "Time runs down, one lane per stage from the peer to the process.  Without a\n"
    "selection it shows one TCP connection: of those the events tell most of, the first\n"
-   "that carried data, with the ARP and the process around it.\n" SELECTION
-   "  --all            every row\n"
-   "  --width N        columns (default: the terminal's, else 120)\n"
-   "  --ascii          no box characters; --color=auto|always|never\n"
+   "that carried data, with the ARP and the process around it.\n"
+   "Row number, time in us from the first frame shown, time since the row above, packet.\n"
+   "The stack's lane is heavy while the connection has a state, the process's dotted while\n"
+   "it sleeps.  What finds no room stands in the line below it.\n"
    "Example: nettrace ladder run/latest --packets 1-3\n"},
-  {"html", cmd_html, "-o F [RUN | TRACE [CAPTURE]]", "write the ladder as one page for a browser",
+  {"html", cmd_html, G_SELECT | G_ROWS | G_HTML, "-o F [RUN | TRACE [CAPTURE]]", "write the ladder as one page for a browser",
    "The page needs no network: all it draws stands in it.  It opens with the connection\n"
-   "that ladder shows and holds the other rows too; with --flow or --packets just these.\n"
-   "Keys: ? in the page.\n" SELECTION
-   "  --all            also events of memory and of the trace itself\n"
-   "  --svg            the bare picture, for a document\n"
-   "  --rows N         fold where more than N rows would be drawn (default 2000)\n"
+   "that ladder shows and holds the other rows too; with --flow or --packets just these,\n"
+   "with --all also events of memory and of the trace itself.\n"
+   "Keys: ? in the page.\n"
    "Example: nettrace html -o timeline.html run/latest\n"},
-  {"merge", cmd_merge, "-o F [RUN | TRACE CAPTURE]", "write one pcapng with frames and events",
+  {"merge", cmd_merge, G_SELECT | G_MERGE, "-o F [RUN | TRACE CAPTURE]", "write one pcapng with frames and events",
    "Frames on interface 0, events on interface 1, in causal order.  Wireshark shows\n"
-   "the events with tools/nettrace/wireshark/plugins/nettrace.lua.\n" SELECTION
-   "  --wire-only      frames alone, for tcpdump\n"
-   "  --no-comments    no journey in the frames' comments\n"
+   "the events with tools/nettrace/wireshark/plugins/nettrace.lua.\n"
    "Example: nettrace merge -o merged.pcapng && nettrace wireshark\n"},
-  {"wireshark", cmd_wireshark, "[RUN] [-- ARG..]", "merge into the run directory and open Wireshark",
+  {"wireshark", cmd_wireshark, G_SELECT | G_MERGE, "[RUN] [-- ARG..]", "merge into the run directory and open Wireshark",
    "Copies our Wireshark configuration to RUN/ws; your own is not touched.\n"
    "With ARGs it runs these instead, as in: nettrace wireshark RUN -- tshark -r RUN/merged.pcapng\n"},
-  {"info", cmd_info, "[RUN | TRACE [CAPTURE]]", "header, clock and its bounds, losses, what stayed unmatched",
-   "  --json           one JSON object\n"
-   "  --meta           the metadata text alone\n"},
-  {"dump", cmd_dump, "[RUN | TRACE]", "one event per line", SELECTION "  --json           JSON Lines; times in ns\n"
-                                                                      "Example: nettrace dump --only tcp_state --json\n"},
-  {"why", cmd_why, "N [RUN | TRACE [CAPTURE]]", "the journey of packet N and where its time went",
+  {"info", cmd_info, G_RUN | G_OUT | G_JSON | G_META, "[RUN | TRACE [CAPTURE]]", "header, clock and its bounds, losses, what stayed unmatched",
+   "Both measurements of where the clock begins, by the card's frames and by the PM timer:\n"
+   "they overlap, or the tool refuses to go on (exit 4).\n"
+   "Example: nettrace info --json run/latest\n"},
+  {"dump", cmd_dump, G_SELECT | G_JSON, "[RUN | TRACE]", "one event per line",
+   "Seconds, CPU, context, process, packet, socket, event, fields.  JSON Lines with --json.\n"
+   "Example: nettrace dump --only tcp_state --json\n"},
+  {"why", cmd_why, G_SELECT | G_JSON, "N [RUN | TRACE [CAPTURE]]", "the journey of packet N and where its time went",
    "Every event of the packet with the gap before it; the gaps add up to the total.\n"
-   "N as printed (#9 or 9), or +K for the K-th packet of the connection\n"
-   "that ladder shows.\n"
-   "  --ascii          no character beyond ASCII\n"},
-  {"check", cmd_check, "[RUN | TRACE [CAPTURE]]", "assert; exit 1 with a line per finding",
-   "  --handshake        SYN, SYN,ACK, ACK in order in the capture and in the events\n"
-   "  --ends             each packet has exactly one pkt_end\n"
-   "  --sandwich         e1000_tx <= frame <= e1000_txkick, frame <= e1000_rx, every time\n"
-   "  --max-lost N       at most N slots lost\n"
-   "  --max-unmatched N  at most N frames and records alone, once the driver listens\n"
-   "  --max-band US      clock known to +-US microseconds at every matched frame\n"
-   "  --no-drop REASON   no packet dropped for REASON\n"
+   "N as printed (#9 or 9), or +K for the K-th packet of the selection: without one, of\n"
+   "the connection that ladder shows.\n"
+   "Example: nettrace why +3\n"},
+  {"graph", cmd_graph, G_RUN | G_OUT | G_CUT, "[N] [RUN | TRACE]", "the functions that packet N went through, nested",
+   "From the kernel's function tracer, which is off until asked for.  In the guest, before\n"
+   "the packet comes: nettrace enable 'func*'; nettrace func '*'; afterwards: nettrace func off\n"
+   "Time from the first call, time the call took with all that it called and slept.  Where\n"
+   "its return was not seen the time is marked ?: it took no longer, as the next call on its\n"
+   "level shows; a bare ? where nothing bounds it.  Threads stand apart, also when they take turns.\n"
+   "N as for why.  Without N: every call between --from and --to.\n"
+   "Example: nettrace graph '#9' run/latest\n"},
+  {"check", cmd_check, G_RUN | G_OUT | G_JSON | G_CHECK, "[RUN | TRACE [CAPTURE]]", "assert; exit 1 with a line per finding",
+   "Frames that came before the driver listened are not counted as unmatched.\n"
    "Example: nettrace check --handshake --ends --max-lost 0 --max-unmatched 0\n"},
-  {"stats", cmd_stats, "[RUN | TRACE [CAPTURE]]", "time between stages, drops and retransmissions",
+  {"stats", cmd_stats, G_SELECT | G_JSON, "[RUN | TRACE [CAPTURE]]", "time between stages, drops and retransmissions",
    "For each pair of stages that packets pass one after the other: how often, and the\n"
    "least, middle, 99th of 100 and greatest time between.  Then drops by reason, and\n"
-   "segments of each TCP connection.\n" SELECTION
-   "  --json           one JSON object; times in ns\n"
+   "segments of each TCP connection.\n"
    "Example: nettrace stats run/latest --layer DRIVER,NETIF\n"},
-  {"chrome", cmd_chrome, "[-o F] [RUN | TRACE [CAPTURE]]", "write Chrome trace JSON, for trace viewers",
+  {"chrome", cmd_chrome, G_SELECT, "[-o F] [RUN | TRACE [CAPTURE]]", "write Chrome trace JSON, for trace viewers",
    "One thread per stage, one slice per row of a packet, an arrow per packet.\n"
    "A slice ends where the packet, or the stage, has its next row; args.gap_ns is the\n"
-   "whole wait until the packet's next row.\n" SELECTION
+   "whole wait until the packet's next row.\n"
    "Example: nettrace chrome -o trace.json run/latest\n"},
-  {"ctf", cmd_ctf, "-o DIR [RUN | TRACE [CAPTURE]]", "write a CTF trace, for babeltrace2 and trace viewers",
-   "Common Trace Format 1.8: DIR/metadata describes the events, DIR/stream holds them.\n" SELECTION
+  {"ctf", cmd_ctf, G_SELECT, "-o DIR [RUN | TRACE [CAPTURE]]", "write a CTF trace, for babeltrace2 and trace viewers",
+   "Common Trace Format 1.8: DIR/metadata describes the events, DIR/stream holds them.\n"
    "Example: nettrace ctf -o ctf run/latest && babeltrace2 ctf\n"},
-  {"msc", cmd_msc, "[-o F] [RUN | TRACE [CAPTURE]]", "write a mermaid sequence diagram, for documents",
+  {"msc", cmd_msc, G_SELECT | G_ROWS, "[-o F] [RUN | TRACE [CAPTURE]]", "write a mermaid sequence diagram, for documents",
    "The rows that ladder shows as text that GitHub and others draw: arrows for packets,\n"
-   "notes for states, drops and the process; no times.\n" SELECTION
-   "  --all            every row\n"
+   "notes for states, drops and the process; no times.\n"
    "Example: nettrace msc --packets 1-3 -o handshake.mmd run/latest\n"},
-  {"doc", cmd_doc, "[-o F] [RUN | TRACE]", "write tables of all events, as Markdown",
+  {"doc", cmd_doc, G_RUN | G_OUT, "[-o F] [RUN | TRACE]", "write tables of all events, as Markdown",
    "From the metadata in the trace.  docs/events.md is made so: after a change to\n"
    "kernel/trace/events.def run: nettrace doc -o docs/events.md RUN\n"},
-  {"save", cmd_save, "-o F [RUN | RAM]", "write a run's RAM image as a saved trace",
-   "The same bytes a reader of /dev/nettrace gets.  Works live and after the guest's end.\n"},
-  {"wait", cmd_wait, "--for WHAT [RUN | RAM]", "wait until the guest has got that far",
-   "  --for WHAT       meta (the ring exists), ip (the card has an address), quiet=MS (no\n"
-   "                   frame for MS milliseconds) or EVENT [FIELD=VALUE]..; may be repeated,\n"
-   "                   or several in one, with blanks or commas between\n"
-   "  --timeout S      give up after S seconds (default 30): exit 1\n"
-   "  --pid P          QEMU's process: its end ends the wait at once, as the run's does\n"
+  {"wait", cmd_wait, G_QUIET | G_WAIT, "--for WHAT [RUN | RAM]", "wait until the guest has got that far",
+   "WHAT is meta (the ring exists), ip (the card has an address), quiet=MS (no frame for MS\n"
+   "milliseconds) or EVENT [FIELD=VALUE].., seen at any time since boot; several may stand\n"
+   "in one, with blanks or commas between.  A run that has ended ends the wait at once.\n"
    "Example: nettrace wait run/latest --for 'ip tcp_state to=LISTEN' --timeout 10\n"},
-  {"console", cmd_console, "[RUN]", "the guest's console",
+  {"save", cmd_save, G_RUN | G_OUT, "-o F [RUN | RAM]", "write a run's RAM image as a saved trace",
+   "The same bytes a reader of /dev/nettrace gets.  Works live and after the guest's end.\n"
+   "Example: nettrace save -o trace.nt run/latest\n"},
+  {"console", cmd_console, G_QUIET | G_DIR, "[RUN]", "the guest's console",
    "What was said before is shown first; Ctrl-] leaves, the guest goes on.\n"
    "Without a terminal: input is sent to the guest, output printed until it ends.\n"},
-  {"monitor", cmd_monitor, "[-d RUN] CMD..", "one QEMU monitor command",
+  {"monitor", cmd_monitor, G_QUIET | G_DIR, "CMD..", "one QEMU monitor command",
    "Example: nettrace monitor info usernet\n"},
 };
 #define NCOMMAND (sizeof commands / sizeof commands[0])
+
+enum {
+  FLAG_BOOL,
+  FLAG_STR,
+  FLAG_NUM,
+  FLAG_COND,
+  FLAG_MEM,
+  FLAG_COLOR,
+  FLAG_CLOCK
+};
+// A name may stand twice, for commands that mean different things by it.
+static const struct flag {
+  const char *name;
+  int kind;
+  size_t off;
+  u32 groups;
+  const char *arg, *does;
+} flags[] = {
+  {"--flow", FLAG_STR, offsetof(struct opts, flow), G_PICK, "A:p-B:p", "rows of this connection, either end first"},
+  {"--pid", FLAG_NUM, offsetof(struct opts, pid), G_PICK, "P", "rows of process P and of the packets it touched"},
+  {"--only", FLAG_STR, offsetof(struct opts, only), G_PICK, "EVENT,..", "just these events (* allowed)"},
+  {"--layer", FLAG_STR, offsetof(struct opts, layer), G_PICK, "STAGE,..", "just these: WIRE DRIVER NETIF STACK SOCKET SYSCALL CPU META MEM"},
+  {"--packets", FLAG_STR, offsetof(struct opts, packets), G_CUT, "a-b", "the a-th to b-th packet of the selection, or #N, #N-M, +K"},
+  {"--from", FLAG_STR, offsetof(struct opts, from), G_CUT, "T", "from here: seconds since power-on, or with us, ms, s"},
+  {"--to", FLAG_STR, offsetof(struct opts, to), G_CUT, "T", "up to here"},
+  {"--all", FLAG_BOOL, offsetof(struct opts, all), G_ROWS, "", "every row, not one connection"},
+  {"--width", FLAG_NUM, offsetof(struct opts, width), G_WIDTH, "N", "columns (default: the terminal's, else 120)"},
+  {"--color", FLAG_COLOR, 0, G_WIDTH | G_FOLLOW, "WHEN", "auto, always or never; NO_COLOR is honoured"},
+  {"--ascii", FLAG_BOOL, offsetof(struct opts, ascii), G_RUN | G_FOLLOW, "", "no character beyond ASCII"},
+  {"--svg", FLAG_BOOL, offsetof(struct opts, svg), G_HTML, "", "the bare picture, for a document"},
+  {"--rows", FLAG_NUM, offsetof(struct opts, rows), G_HTML, "N", "fold where more than N rows would be drawn (default 2000)"},
+  {"--wire-only", FLAG_BOOL, offsetof(struct opts, wireonly), G_MERGE, "", "frames alone, for tcpdump"},
+  {"--no-comments", FLAG_BOOL, offsetof(struct opts, nocomments), G_MERGE, "", "no journey in the frames' comments"},
+  {"--json", FLAG_BOOL, offsetof(struct opts, json), G_JSON, "", "JSON: keys sorted, times in ns, integers only"},
+  {"--meta", FLAG_BOOL, offsetof(struct opts, meta), G_META, "", "the metadata text alone"},
+  {"--handshake", FLAG_BOOL, offsetof(struct opts, handshake), G_CHECK, "", "SYN, SYN,ACK, ACK in order in the capture and in the events"},
+  {"--ends", FLAG_BOOL, offsetof(struct opts, ends), G_CHECK, "", "each packet has exactly one pkt_end"},
+  {"--sandwich", FLAG_BOOL, offsetof(struct opts, sandwich), G_CHECK, "", "e1000_tx <= frame <= e1000_txkick, frame <= e1000_rx, every time"},
+  {"--max-lost", FLAG_NUM, offsetof(struct opts, max_lost), G_CHECK, "N", "at most N slots lost"},
+  {"--max-unmatched", FLAG_NUM, offsetof(struct opts, max_unmatched), G_CHECK, "N", "at most N frames and records alone, once the driver listens"},
+  {"--max-band", FLAG_NUM, offsetof(struct opts, max_band), G_CHECK, "US", "clock known to +-US microseconds at every matched frame"},
+  {"--no-drop", FLAG_STR, offsetof(struct opts, noreason), G_CHECK, "REASON,..", "no packet dropped for REASON"},
+  {"--for", FLAG_COND, 0, G_WAIT, "WHAT", "what to wait for; may be repeated"},
+  {"--timeout", FLAG_NUM, offsetof(struct opts, timeout), G_WAIT, "S", "give up after S seconds (default 30): exit 1"},
+  {"--pid", FLAG_NUM, offsetof(struct opts, pid), G_WAIT, "P", "QEMU's process: its end ends the wait at once, as the run's does"},
+  {"--for", FLAG_STR, offsetof(struct opts, duration), G_FOLLOW, "T", "end after T, as in 5s or 300ms"},
+  {"-n", FLAG_NUM, offsetof(struct opts, limit), G_FOLLOW, "N", "end after N lines"},
+  {"-d", FLAG_STR, offsetof(struct opts, dir), G_DIR, "RUN", "the run directory"},
+  {"--clock", FLAG_CLOCK, 0, G_RUN, "HOW", "auto, or insist: identity (-icount), anchor (clock_sync events), frames"},
+  {"--max-mem", FLAG_MEM, 0, G_RUN, "SIZE", "memory it may take: bytes, or with K, M, G (default 512M)"},
+  {"--strict", FLAG_BOOL, offsetof(struct opts, strict), G_RUN, "", "what a note tells of (a cut file, a stamp going back) is a finding: exit 1"},
+  {"-o", FLAG_STR, offsetof(struct opts, out), G_OUT, "F", "output, written under a temporary name and renamed; - is standard output"},
+  {"-q", FLAG_BOOL, offsetof(struct opts, quiet), G_RUN | G_QUIET, "", "no summary on standard error"},
+  {"-v", FLAG_BOOL, offsetof(struct opts, verbose), G_RUN, "", "say on standard error what was read, and how it was joined"},
+};
+#define NFLAG (sizeof flags / sizeof flags[0])
 
 static void
 usage(FILE *f)
@@ -111,65 +178,27 @@ usage(FILE *f)
         f);
   for(u32 i = 0; i < NCOMMAND; i++)
     fprintf(f, "  %-10s %s\n", commands[i].name, commands[i].does);
-  fputs("\nnettrace COMMAND --help says more.  Without an operand: $NETTRACE_RUN, else run/latest.\n"
-        "Flags for all: -o FILE|-, -q (no summary), --strict (a note is a finding), --max-mem SIZE\n"
-        "(memory it may take: 512M).\n"
+  fputs("\nnettrace COMMAND --help says more, man -l tools/nettrace/nettrace.1 everything.\n"
+        "Without a command it is ladder.  Without an operand: $NETTRACE_RUN, else run/latest.\n"
         "Exit: 0 done, 1 found something or timed out, 2 usage, 3 bad input or cannot write,\n"
         "4 the clocks contradict each other.\n",
         f);
 }
 
+// What a command is, what it takes, an example (which stands last in its text).
 static void
 help(const struct command *c)
 {
-  printf("usage: nettrace %s [FLAGS] %s\n%s.\n\n%s", c->name, c->args, c->does, c->help);
+  const char *example = strstr(c->help, "Example: ");
+  int n = example ? (int)(example - c->help) : (int)strlen(c->help);
+  printf("usage: nettrace %s [FLAGS] %s\n%s.\n\n%.*s", c->name, c->args, c->does, n, c->help);
+  putchar('\n');
+  for(u32 i = 0; i < NFLAG; i++)
+    if(flags[i].groups & c->takes)
+      printf("  %-*s %s\n", 18, xasprintf("%s%s%s", flags[i].name, *flags[i].arg ? " " : "", flags[i].arg), flags[i].does);
+  if(example)
+    printf("\n%s", example);
 }
-
-enum {
-  FLAG_BOOL,
-  FLAG_STR,
-  FLAG_NUM,
-  FLAG_COND,
-  FLAG_MEM,
-  FLAG_COLOR
-};
-static const struct flag {
-  const char *name;
-  int kind;
-  size_t off;
-} flags[] = {
-  {"--flow", FLAG_STR, offsetof(struct opts, flow)},
-  {"--packets", FLAG_STR, offsetof(struct opts, packets)},
-  {"--only", FLAG_STR, offsetof(struct opts, only)},
-  {"--layer", FLAG_STR, offsetof(struct opts, layer)},
-  {"--from", FLAG_STR, offsetof(struct opts, from)},
-  {"--to", FLAG_STR, offsetof(struct opts, to)},
-  {"--no-drop", FLAG_STR, offsetof(struct opts, noreason)},
-  {"-o", FLAG_STR, offsetof(struct opts, out)},
-  {"-d", FLAG_STR, offsetof(struct opts, dir)},
-  {"--rows", FLAG_NUM, offsetof(struct opts, rows)},
-  {"--width", FLAG_NUM, offsetof(struct opts, width)},
-  {"--max-lost", FLAG_NUM, offsetof(struct opts, max_lost)},
-  {"--max-unmatched", FLAG_NUM, offsetof(struct opts, max_unmatched)},
-  {"--max-band", FLAG_NUM, offsetof(struct opts, max_band)},
-  {"--pid", FLAG_NUM, offsetof(struct opts, pid)},
-  {"--timeout", FLAG_NUM, offsetof(struct opts, timeout)},
-  {"--ascii", FLAG_BOOL, offsetof(struct opts, ascii)},
-  {"--svg", FLAG_BOOL, offsetof(struct opts, svg)},
-  {"--meta", FLAG_BOOL, offsetof(struct opts, meta)},
-  {"--json", FLAG_BOOL, offsetof(struct opts, json)},
-  {"--all", FLAG_BOOL, offsetof(struct opts, all)},
-  {"--strict", FLAG_BOOL, offsetof(struct opts, strict)},
-  {"--wire-only", FLAG_BOOL, offsetof(struct opts, wireonly)},
-  {"--no-comments", FLAG_BOOL, offsetof(struct opts, nocomments)},
-  {"--handshake", FLAG_BOOL, offsetof(struct opts, handshake)},
-  {"--ends", FLAG_BOOL, offsetof(struct opts, ends)},
-  {"--sandwich", FLAG_BOOL, offsetof(struct opts, sandwich)},
-  {"-q", FLAG_BOOL, offsetof(struct opts, quiet)},
-  {"--for", FLAG_COND, 0},
-  {"--max-mem", FLAG_MEM, 0},
-  {"--color", FLAG_COLOR, 0},
-};
 
 // 512M, 2G, or bytes: how much memory a command may take.  Returns 0, or what is wrong.
 static const char *
@@ -186,6 +215,36 @@ set_memory(const char *val)
     return "needs a number of bytes, or one with K, M or G";
   max_mem = n << shift;
   return 0;
+}
+
+// How the clock is to be found.  Returns 0, or what is wrong.
+static const char *
+set_clock(const char *val)
+{
+  static const struct {
+    const char *name;
+    enum method m;
+  } how[] = {{"auto", CLK_NONE}, {"identity", CLK_IDENTITY}, {"anchor", CLK_ANCHORED}, {"frames", CLK_FRAMES}};
+  for(u32 i = 0; i < sizeof how / sizeof how[0]; i++)
+    if(strcmp(val, how[i].name) == 0) {
+      clock_wanted = how[i].m;
+      return 0;
+    }
+  return "is auto, identity, anchor or frames";
+}
+
+// The flag of this name that the command takes; 0, or one that it does not take.
+static const struct flag *
+find_flag(const struct command *c, const char *name, size_t n)
+{
+  const struct flag *other = 0;
+  for(u32 k = 0; k < NFLAG; k++)
+    if(strlen(flags[k].name) == n && strncmp(flags[k].name, name, n) == 0) {
+      if(flags[k].groups & c->takes)
+        return &flags[k];
+      other = &flags[k];
+    }
+  return other;
 }
 
 // Store one flag's value.  Returns 0, or what is wrong with it.
@@ -212,6 +271,8 @@ set_flag(struct opts *o, const struct flag *f, const char *val)
     return 0;
   case FLAG_MEM:
     return set_memory(val);
+  case FLAG_CLOCK:
+    return set_clock(val);
   }
   o->color = strcmp(val, "always") == 0 ? 1 : strcmp(val, "never") == 0 ? 2
                                                                         : 0;
@@ -220,7 +281,7 @@ set_flag(struct opts *o, const struct flag *f, const char *val)
 
 // Take flags off argv; operands stay in o->argv.  0, or 1 for --help, or -EX_BADUSE.
 static int
-parse_flags(struct opts *o, int argc, char **argv)
+parse_flags(const struct command *c, struct opts *o, int argc, char **argv)
 {
   for(int i = 0; i < argc; i++) {
     char *a = argv[i], *eq = strchr(a, '=');
@@ -235,12 +296,11 @@ parse_flags(struct opts *o, int argc, char **argv)
       continue;
     }
     size_t n = a[1] == '-' && eq ? (size_t)(eq - a) : strlen(a);
-    const struct flag *f = 0;
-    for(u32 k = 0; k < sizeof flags / sizeof flags[0]; k++)
-      if(strlen(flags[k].name) == n && strncmp(flags[k].name, a, n) == 0)
-        f = &flags[k];
+    const struct flag *f = find_flag(c, a, n);
     if(f == 0)
-      return seterr(EX_BADUSE, "unknown flag %s: see --help", a);
+      return seterr(EX_BADUSE, "unknown flag %s: see nettrace %s --help", a, c->name);
+    if(!(f->groups & c->takes))
+      return seterr(EX_BADUSE, "%s is no flag of %s: see nettrace %s --help", f->name, c->name, c->name);
     const char *val = f->kind == FLAG_BOOL ? "" : eq && a[1] == '-' ? eq + 1
                                                 : i + 1 < argc      ? argv[++i]
                                                                     : 0;
@@ -281,12 +341,13 @@ main(int argc, char **argv)
   }
   struct opts o = {.max_lost = -1, .max_unmatched = -1, .max_band = -1, .timeout = 30};
   o.argv = xmalloc((size_t)argc * sizeof *o.argv);
-  int rc = parse_flags(&o, argc - skip, argv + skip);
+  int rc = parse_flags(c, &o, argc - skip, argv + skip);
   if(rc == 1) {
     help(c);
     return 0;
   }
   ascii_only = o.ascii;
+  verbose = o.verbose;
   if(rc == 0)
     rc = c->run(&o);
   if(rc < 0)

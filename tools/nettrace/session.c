@@ -8,6 +8,10 @@
 
 #define TICK_NS 10000000ll // the guest's timer
 
+bool ascii_only;          // --ascii: also of what is said on stderr
+bool verbose;             // -v
+enum method clock_wanted; // --clock
+
 bool
 rec_is(const struct session *s, u32 rec, const char *event)
 {
@@ -231,6 +235,20 @@ fate_text(enum unmatched u)
   return text[u];
 }
 
+// Is it the clock that --clock insists on?
+static int
+check_clock(const struct session *s)
+{
+  static const char *const need[] = {
+    [CLK_FRAMES] = "frames: no frame that the trace and the capture both hold",
+    [CLK_ANCHORED] = "anchor: fewer than two clock_sync events in the trace",
+    [CLK_IDENTITY] = "identity: the TSC is not QEMU's clock here: that is so under -icount only",
+  };
+  if(clock_wanted == CLK_NONE || s->al.method >= clock_wanted)
+    return 0;
+  return seterr(EX_BADIN, "--clock %s; --clock auto takes what there is", need[clock_wanted]);
+}
+
 // Match and align the boot whose frames fit best, the last one if none does.
 int
 session_join(struct session *s)
@@ -248,12 +266,28 @@ session_join(struct session *s)
   match_unique(s);
   find_syncs(s);
   find_brackets(s);
-  int rc = align_solve(&s->al, s->sync, s->nsync, s->bracket, s->nbracket, s->cap.q ? s->cap.q : 1000, s->b->h.tsc_khz, s->b->h.tsc);
+  u32 ns = clock_wanted == CLK_FRAMES ? 0 : s->nsync, nb = clock_wanted == CLK_ANCHORED ? 0 : s->nbracket;
+  int rc = align_solve(&s->al, s->sync, ns, s->bracket, nb, s->cap.q ? s->cap.q : 1000, s->b->h.tsc_khz, s->b->h.tsc);
+  if(rc == 0)
+    rc = check_clock(s);
   if(rc < 0)
     return rc;
   match_rest(s);
   count_fates(s);
   return 0;
+}
+
+// -v: what was read and how it was joined.
+static void
+say_more(const struct session *s)
+{
+  const char *trace = s->in.trace ? s->in.trace : s->in.ram;
+  fprintf(stderr, "trace %s, capture %s, symbols %s\n", trace ? trace : "none", s->in.capture ? s->in.capture : "none",
+          s->in.elf ? s->in.elf : "none");
+  fprintf(stderr, "%u clock_sync events, %u frame bounds by %u unique matches, %u matches in all", s->nsync, s->nbracket, s->nunique, s->nmatch);
+  if(s->al.pm && s->al.fr)
+    fprintf(stderr, "; K by the PM timer %lld..%lld ns, by frames %lld..%lld ns", s->al.pmlo, s->al.pmhi, s->al.frlo, s->al.frhi);
+  putc('\n', stderr);
 }
 
 // Load what the operands name and join it.  0 or -exit code.
@@ -273,8 +307,12 @@ session_open(struct session *s, int n, char **operand)
     symbols_load(s->in.elf);
   s->have_trace = trace != 0;
   s->have_cap = s->in.capture != 0;
-  if(s->have_trace)
-    return session_join(s);
+  if(s->have_trace) {
+    rc = session_join(s);
+    if(rc == 0 && verbose)
+      say_more(s);
+    return rc;
+  }
   s->trace.boot = xmalloc(sizeof *s->trace.boot); // wire only: a boot without records
   s->trace.nboot = 1;
   meta_parse(&s->trace.boot[0].meta, "nettrace-metadata 1\nend\n", 24, "");
@@ -294,8 +332,6 @@ session_close(struct session *s)
   free(s->frame_of);
   free(s->item);
 }
-
-bool ascii_only; // --ascii: also of what is said on stderr
 
 // The line that ends every command's stderr.
 void

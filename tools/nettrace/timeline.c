@@ -314,7 +314,9 @@ timeline_select(struct session *s, const struct opts *o, bool pick_flow, struct 
   memset(sel, 0, sizeof *sel);
   sel->show = xmalloc(s->nitem + 1);
   memset(sel->show, 1, s->nitem);
-  int rc = flow_select(s, o, pick_flow, sel);
+  int rc = flow_select(s, o, pick_flow && !o->pid, sel);
+  if(rc == 0 && o->pid)
+    rc = pid_select(s, (u32)o->pid, sel);
   if(rc == 0 && (o->from || o->to))
     rc = select_time(s, o, sel);
   if(rc == 0)

@@ -399,20 +399,23 @@ bool rec_is(const struct session *s, u32 rec, const char *event);
 u64 rec_key(const struct session *s, const struct rec *r);
 u32 rec_kick(const struct session *s, u32 rec);
 const char *fate_text(enum unmatched u);
-extern bool ascii_only;
+extern bool ascii_only, verbose;
+extern enum method clock_wanted; // CLK_NONE = whichever there is
 void session_summary(const struct session *s, FILE *to);
 
 // timeline.c: rows in causal order, and which of them to show
 struct opts {
   const char *flow, *packets, *only, *layer, *from, *to, *out, *noreason, *dir;
-  bool svg, ascii, json, meta, quiet, all, wireonly, nocomments, strict;
+  bool svg, ascii, json, meta, quiet, verbose, all, wireonly, nocomments, strict;
   int color; // 0 auto, 1 always, 2 never
   bool handshake, ends, sandwich;
   i64 width, max_lost, max_unmatched, max_band; // -1 = not asked; width 0 = the terminal's
   const char *conds[16];
   int ncond;
-  i64 timeout, pid; // seconds; 0 = none
-  i64 rows;         // html: drawn at once; 0 = the page's own limit
+  i64 timeout, pid;     // seconds; 0 = none
+  const char *duration; // follow: end then, and after
+  i64 limit;            // lines, 0 = none
+  i64 rows;             // html: drawn at once; 0 = the page's own limit
   int argc;
   char **argv, **rest; // operands; what follows --, or 0
 };
@@ -444,6 +447,7 @@ bool listed(const char *list, const char *name);
 
 // flow.c: choosing one connection and everything that belongs to it
 int flow_select(struct session *s, const struct opts *o, bool pick, struct selection *sel);
+int pid_select(struct session *s, u32 pid, struct selection *sel);
 bool frame_is_tcp(const struct frame *f);
 
 // label.c: what a row says
@@ -477,6 +481,9 @@ int charlen(const char *s);
 const char *ascii_char(const char *s);
 void state_str(char *to, size_t max, const char *name);
 
+// why.c
+int packet_named(struct session *s, const struct opts *o, const char *arg, u32 *pkt);
+
 // The commands
 int cmd_ladder(struct opts *o);
 int cmd_html(struct opts *o);
@@ -492,6 +499,8 @@ int cmd_save(struct opts *o);
 int cmd_check(struct opts *o);
 int cmd_why(struct opts *o);
 int cmd_wait(struct opts *o);
+int cmd_follow(struct opts *o);
+int cmd_graph(struct opts *o);
 int cmd_console(struct opts *o);
 int cmd_monitor(struct opts *o);
 int cmd_wireshark(struct opts *o);

@@ -90,9 +90,10 @@ print_bytes(const struct frame *f, FILE *out)
   }
 }
 
-// N, #N, or +K: the K-th packet of the connection that ladder shows.
-static int
-which_packet(struct session *s, const struct opts *o, const char *arg, u32 *pkt)
+// N, #N, or +K: the K-th packet of the selection, without one of the connection that
+// ladder shows.
+int
+packet_named(struct session *s, const struct opts *o, const char *arg, u32 *pkt)
 {
   char *end;
   const char *p = arg + (*arg == '#' || *arg == '+');
@@ -104,7 +105,7 @@ which_packet(struct session *s, const struct opts *o, const char *arg, u32 *pkt)
     return 0;
   struct selection sel;
   struct idset seen = {0};
-  int rc = timeline_select(s, o, true, &sel);
+  int rc = timeline_select(s, o, !o->flow && !o->pid && !o->only && !o->layer && !o->from && !o->to, &sel);
   for(u32 i = 0; rc == 0 && i < s->nitem; i++) {
     u32 id = sel.show[i] ? item_pkt(s, &s->item[i]) : 0;
     if(id == 0 || idset_has(&seen, id))
@@ -130,7 +131,7 @@ cmd_why(struct opts *o)
   if(rc < 0)
     return rc;
   timeline_build(&s);
-  if((rc = which_packet(&s, o, o->argv[0], &pkt)) < 0)
+  if((rc = packet_named(&s, o, o->argv[0], &pkt)) < 0)
     return rc;
   u32 *v = rows_of(&s, pkt, &n);
   if(n == 0)
