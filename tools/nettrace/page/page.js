@@ -47,6 +47,8 @@ const byPkt = new Map();
 for(const r of R)
   if(r.pkt)
     byPkt.has(r.pkt) ? byPkt.get(r.pkt).push(r) : byPkt.set(r.pkt, [r]);
+for(const list of byPkt.values()) // the same packet on the wire a second time
+  list.filter(r => r.frame).forEach((r, i) => { r.again = i > 0; });
 
 const flowName = f => { const [la, lp, ra, rp] = D.flows[f - 1]; return ra === '0.0.0.0' ? `listener ${la}:${lp}` : `${ra}:${rp} → xv6 ${la}:${lp}`; };
 
@@ -200,7 +202,8 @@ function heads(parent) {
   }
   LANES.forEach((name, i) => {
     const off = F.hidden.has(i);
-    svg('rect', {x: laneX(i) - 58, y: 4, width: 116, height: 24, rx: 12, fill: off ? '#adb5bd' : '#343a40'}, s);
+    const half = i === PEER ? 33 : 58; // beside it the caption of the packets' numbers
+    svg('rect', {x: laneX(i) - half, y: 4, width: 2 * half, height: 24, rx: 12, fill: off ? '#adb5bd' : '#343a40'}, s);
     svg('text', {x: laneX(i), y: 21, 'text-anchor': 'middle', 'font-size': 13.5, 'font-weight': 600, fill: '#fff'}, s, name);
   });
 }
@@ -233,13 +236,13 @@ function cross(g, x, y, size = 8) {
 function drawFrame(g, r, y, c, small) {
   const a = laneX(PEER), b = laneX(WIRE), slope = small ? 5 : 9, y0 = r.in ? y - slope : y + slope;
   const tip = r.in ? b - 5 : a + 1, from = r.in ? a : b, ty = r.in ? y : y0;
-  svg('line', {x1: from, y1: r.in ? y0 : y, x2: tip, y2: ty, stroke: c, 'stroke-width': 2.2}, g);
+  svg('line', {x1: from, y1: r.in ? y0 : y, x2: tip, y2: ty, stroke: c, 'stroke-width': 2.2, 'stroke-dasharray': r.again ? '7 4' : 'none'}, g);
   const back = r.in ? -1 : 1, lean = slope / STEP;
   svg('path', {d: `M${tip} ${ty}l${back * 11} ${-5 - 11 * lean}l0 10z`, fill: c}, g);
   svg('circle', {cx: b, cy: y, r: 4.5, fill: c}, g);
   const m = /^(\S+) (.*(?:seq|ack) .*)$/.exec(r.label);
   const mid = (y + y0) / 2, flags = m ? m[1] : r.label;
-  plate(g, (a + b) / 2, mid - 11, flags, {size: 13, bold: true, fill: c, side: 0, room: STEP + 60});
+  plate(g, (a + b) / 2, mid - 11, r.again ? flags + ' again' : flags, {size: 13, bold: true, fill: c, side: 0, room: STEP + 60});
   if(m && !small)
     svg('text', {x: (a + b) / 2, y: mid + 15, 'text-anchor': 'middle', 'font-size': 11, fill: '#495057'}, g, m[2].replace(/^(\d+) ack/, 'seq $1 ack'));
   if(r.flags & DROP) {
@@ -248,7 +251,7 @@ function drawFrame(g, r, y, c, small) {
   } else if(r.fate)
     plate(g, b + 14, y, r.fate, {fill: '#868e96'});
   else if(r.more)
-    plate(g, b + 14, y, r.more, {size: 12, fill: '#495057', room: 460});
+    plate(g, b + 14, y, r.more, {size: 12, fill: '#495057', room: laneX(STACK) - 30 - b - 14});
 }
 
 // An event: a dot on its lane and what happened.
@@ -385,7 +388,7 @@ function drawRow(s, d, k, y, h, label, prev) {
   if(!trueTime) {
     const t = us(r.t - zero);
     svg('text', {x: 34, y: y + 4, 'text-anchor': 'end', 'font-size': 10.5, fill: '#adb5bd'}, g, k + 1);
-    svg('text', {class: 'time', x: 118, y: y + 4.5, 'text-anchor': 'end', 'font-size': 13, fill: INK}, g, t.startsWith('-') ? t : '+' + t);
+    svg('text', {class: 'time', x: 118, y: y + 4.5, 'text-anchor': 'end', 'font-size': t.length < 10 ? 13 : 10.5, fill: INK}, g, t.startsWith('-') ? t : '+' + t);
     if(prev !== undefined && r.t - prev < 1e6 && r.t >= prev)
       svg('text', {class: 'time', x: 176, y: y + 4.5, 'text-anchor': 'end', 'font-size': 11.5, fill: '#868e96'}, g, us(r.t - prev));
     if(r.pkt && !(d.fold && d.fold.units))
@@ -405,8 +408,8 @@ function paths(s, places, y0, y1) {
   for(const [pkt, list] of places) {
     const pts = [];
     list.forEach((p, i) => {
-      const near = j => j >= 0 && j < list.length && list[j].y >= y0 && list[j].y <= y1;
-      if(near(i) || near(i - 1) || near(i + 1))
+      const crosses = j => j >= 0 && j + 1 < list.length && list[j].y <= y1 && list[j + 1].y >= y0;
+      if(crosses(i - 1) || crosses(i))
         pts.push(`${p.x},${p.y}`);
     });
     if(pts.length > 1)
@@ -451,7 +454,8 @@ function drawEven(to) {
   const b = bars(list.filter(p => !p.d.fold || !p.d.open).map(p => [p.d.r, p.y]), y + 10), places = placesOf(list);
   for(let i = 0, top = 0, gi = 0; i < list.length;) {
     let e = i;
-    while(e < list.length && (e === i || list[e].y + list[e].h / 2 - top < 760))
+    const sheet = i ? 800 : 640; // the title stands on the first one
+    while(e < list.length && (e === i || list[e].y + list[e].h / 2 - top < sheet))
       e++;
     const end = e === list.length ? y + 10 : list[e - 1].y + list[e - 1].h / 2;
     const chunk = html('div', {class: 'chunk', role: 'presentation'}, to);
@@ -517,10 +521,13 @@ const WAITS = {
   'driver>netif': 'frame to interface', 'netif>stack': 'Ethernet to IP', 'stack>stack': 'inside IP and TCP', 'netif>netif': 'inside the interface',
   'driver>driver': 'inside the driver', 'stack>socket': 'TCP to socket', 'socket>socket': 'queued at the socket',
   'socket>process': 'the process is woken, waits for a CPU', 'process>process': 'in the system call', 'process>socket': 'the process comes to read it',
-  'socket>stack': 'the stack goes on after the wakeup', 'stack>netif': 'TCP, IP and the neighbour', 'netif>driver': 'to the descriptor ring',
+  'socket>stack': 'the stack goes on after the wakeup', 'stack>process': 'the process is woken, waits for a CPU', 'netif>process': 'the process is woken, waits for a CPU',
+  'wire>netif': 'until the interface has it', 'irq>netif': 'netd is woken and gets to run', 'wire>stack': 'until IP has it', 'driver>stack': 'frame to IP',
+  'netif>socket': 'interface to socket', 'stack>driver': 'to the descriptor ring', 'process>driver': 'to the descriptor ring', 'process>netif': 'to the interface',
+  'wire>wire': 'until it is sent again', 'driver>irq': 'the card holds its interrupt', 'stack>wire': 'until it is on the wire', 'stack>netif': 'TCP, IP and the neighbour', 'netif>driver': 'to the descriptor ring',
   'driver>wire': 'the card takes it'};
 // Where these differ for a packet that the guest sends.
-const WAITS_OUT = {'socket>stack': 'TCP makes a segment', 'process>stack': 'TCP makes a segment', 'wire>driver': 'the card says it is sent'};
+const WAITS_OUT = {'socket>process': 'until the call returns', 'process>socket': 'into the socket', 'socket>stack': 'TCP makes a segment', 'process>stack': 'TCP makes a segment', 'wire>driver': 'the card says it is sent'};
 const LNAME = ['peer', 'wire', 'driver', 'netif', 'stack', 'socket', 'process'];
 
 // Points of a packet's journey, the interrupt and the wakened process among them.
@@ -569,12 +576,13 @@ function drawWaits(to) {
   const sorted = list.map(w => w.total).sort((a, b) => a - b), most = sorted[sorted.length - 1];
   const limit = Math.max(1, Math.min(most, 4 * sorted[Math.floor(sorted.length * .6)] || most)), X = 190, W = 700;
   html('h2', {}, to, 'Where each packet spent its time');
-  html('p', {class: 'under'}, to, `One bar per packet, all on one scale; colour = the stage the time leads to; at the end the total and the longest wait, by name.` +
-    (limit < most ? ` Bars longer than ${span(limit)} are cut (⫽).` : '') + (ids.length > barsShown ? ` The first ${barsShown} of ${ids.length} packets.` : ''));
+  html('p', {class: 'under'}, to, `One bar per packet, all on one scale; colour = the stage the time leads to; at the end the total${list.length <= 40 ? '; below, its waits by name, µs' : ' and the longest wait, by name'}.` +
+    (limit < most ? ` Bars longer than ${span(limit)} are cut (//).` : '') + (ids.length > barsShown ? ` The first ${barsShown} of ${ids.length} packets.` : ''));
   legend(to);
-  for(let i = 0; i < list.length; i += 24) {
-    const part = list.slice(i, i + 24), s = svg('svg', {viewBox: `0 0 ${WIDTH} ${part.length * 27 + 4}`}, html('div', {class: 'chunk'}, to));
-    part.forEach((w, k) => drawBar(s, w, 4 + k * 27, X, W, limit));
+  const named = list.length <= 40, step = named ? 46 : 27, sheet = Math.floor(640 / step); // few: room for each wait's name
+  for(let i = 0; i < list.length; i += sheet) {
+    const part = list.slice(i, i + sheet), s = svg('svg', {viewBox: `0 0 ${WIDTH} ${part.length * step + 4}`}, html('div', {class: 'chunk'}, to));
+    part.forEach((w, k) => drawBar(s, w, 4 + k * step, X, W, limit, named));
   }
   if(ids.length > barsShown) {
     const b = html('button', {type: 'button'}, to, 'show 200 more');
@@ -590,12 +598,14 @@ function legend(to) {
     x += 38 + textWidth(t, 13, false);
   }
 }
-function drawBar(s, w, y, X, W, limit) {
+// A wait's name and how long it was, in the order they came; without those of less than a fiftieth.
+const waitsOf = w => w.seg.filter(p => p.ns * 50 >= w.total && p.ns > 0).map(p => `${us(p.ns)} ${p.name}`);
+function drawBar(s, w, y, X, W, limit, named) {
   const own = byPkt.get(w.pkt), f = own.find(r => r.frame) || own.find(r => r.name.startsWith('tcp_seg')) || own[0], c = color.get(w.pkt);
   const first = w.j.pts[0].n === 'wire', last = w.j.pts[w.j.pts.length - 1].n === 'wire';
   const g = svg('g', {class: 'row', 'data-pkt': w.pkt, 'aria-label': `packet ${w.pkt}: ${us(w.total)} microseconds`}, s);
-  svg('rect', {class: 'back', x: 2, y, width: WIDTH - 4, height: 26}, g);
-  const name = `#${w.pkt} ${w.j.in ? 'rx' : 'tx'} ${f.frame ? f.label.split(' ')[0] : f.label}`;
+  svg('rect', {class: 'back', x: 2, y, width: WIDTH - 4, height: named ? 45 : 26}, g);
+  const name = `#${w.pkt} ${w.j.in ? 'rx' : 'tx'} ${f.frame ? f.label.replace(/ (\d+ ack|seq) .*/, '') : f.label}`;
   plate(g, X - 10, y + 13, name, {bold: true, fill: c, side: -1, room: 176});
   let x = X;
   for(const p of w.seg) {
@@ -609,10 +619,12 @@ function drawBar(s, w, y, X, W, limit) {
     x += width;
   }
   if(w.total > limit)
-    svg('text', {x: x - 3, y: y + 19, 'font-size': 18, 'font-weight': 700, fill: INK}, g, '⫽');
+    svg('path', {d: `M${x - 9} ${y + 25}l8 -24m-2 24l8 -24`, stroke: INK, 'stroke-width': 2}, g);
   const worst = w.seg.reduce((a, b) => b.ns > a.ns ? b : a), pm = D.band && first !== last ? ` ±${D.band}` : '';
   const tw = plate(g, x + 12, y + 13, `${us(w.total)}${pm} µs`, {bold: true});
-  if(w.seg.length > 1)
+  if(named)
+    plate(g, X, y + 33, waitsOf(w).join('  ·  '), {size: 11.5, fill: '#495057'});
+  else if(w.seg.length > 1)
     plate(g, x + 26 + tw, y + 13, `${us(worst.ns)}: ${worst.name}`, {size: 12, fill: '#666e75'});
 }
 
@@ -826,6 +838,7 @@ function key(e) {
   if(!does[e.key])
     return;
   e.preventDefault();
+  document.body.classList.add('moved');
   tell('');
   does[e.key]();
 }
@@ -837,6 +850,7 @@ function mouse() {
   main().addEventListener('click', e => {
     const g = rowAt(e);
     if(g) {
+      document.body.classList.add('moved');
       select(+g.dataset.k, false);
       act();
     }
