@@ -23,9 +23,9 @@ begin_output(void)
 int
 LLVMFuzzerTestOneInput(const u8 *data, size_t n)
 {
-  static int (*const cmd[])(struct opts * o) = {cmd_ladder, cmd_merge, cmd_dump, cmd_info, cmd_check, cmd_html};
+  static int (*const cmd[])(struct opts * o) = {cmd_ladder, cmd_merge, cmd_dump, cmd_info, cmd_check, cmd_html, cmd_stats, cmd_chrome, cmd_msc, cmd_why};
   struct halves h;
-  char trace[32], capture[32], *argv[] = {trace, capture};
+  char trace[32], capture[32], packet[] = "+1", *argv[] = {packet, trace, capture};
   if(!fuzz_split(data, n, &h))
     return 0;
   size_t len;
@@ -38,10 +38,13 @@ LLVMFuzzerTestOneInput(const u8 *data, size_t n)
   o.width = n & 64 ? 80 : 120;
   o.max_lost = o.max_unmatched = o.max_band = -1;
   o.out = "-";
-  o.argv = argv;
-  o.argc = 2;
+  o.svg = n & 128;
+  u32 which = (u32)(n % (sizeof cmd / sizeof cmd[0]));
+  bool journey = cmd[which] == cmd_why;
+  o.argv = argv + !journey;
+  o.argc = 2 + journey;
   fuzz_begin();
-  cmd[n % (sizeof cmd / sizeof cmd[0])](&o);
+  cmd[which](&o);
   fflush(stdout);
   fuzz_end();
   return 0;
