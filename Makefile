@@ -45,7 +45,7 @@ UFILES = README index.html rc
 TPROGS = tracecost load serve5 sockets tcp tracecat crash hostile traps badelf limits debug tty polls contract_fs contract_full contract_lib contract_mem contract_proc count filerace netbench oldhttp status nofiles trstress trctl trview netfail trrate
 
 NETTRACE = align check console decode dump flow html html_page html_svg info input label ladder main match merge meta out \
-  pcapin ring session timeline tracefile wait why stats chrome ctf msc doc graph
+  pcapin ring session timeline tracefile wait why stats chrome ctf msc doc graph follow
 
 # ---- tools and flags -----------------------------------------------------
 
@@ -155,7 +155,7 @@ $(foreach d,user tests/prog extra,$(eval $(call program,$(B)/$(d))))
 # Programs of several files.
 $(B)/user/nettrace.elf: $(B)/user/nettrace_why.o
 $(B)/user/sysfuzz.elf: $(B)/user/fuzz_args.o $(B)/user/fuzz_net.o $(B)/user/fuzz_acts.o
-$(B)/user/nettop.elf: $(B)/user/nettop_model.o $(B)/user/nettop_path.o $(B)/user/nettop_views.o $(B)/user/nettop_inside.o $(B)/user/nettop_screen.o
+$(B)/user/nettop.elf: $(patsubst %,$(B)/user/nettop_%.o,model path views flow packet event inside screen)
 $(B)/tests/prog/%.o: tests/guest/prog/%.c
 	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(UFLAGS) -c $< -o $@
 

@@ -98,6 +98,12 @@ static const struct command {
   {"doc", cmd_doc, G_RUN | G_OUT, "[-o F] [RUN | TRACE]", "write tables of all events, as Markdown",
    "From the metadata in the trace.  docs/events.md is made so: after a change to\n"
    "kernel/trace/events.def run: nettrace doc -o docs/events.md RUN\n"},
+  {"follow", cmd_follow, G_QUIET | G_PICK | G_FOLLOW, "[RUN | RAM [CAPTURE]]", "print frames and events as they happen",
+   "From the RAM of a guest that runs and the capture that grows: what lies before the last\n"
+   "timer tick of every CPU, in order, 10 ms behind.  Begins with what the rings still hold.\n"
+   "What was overwritten before it could be read is counted in its place.  Ends with the\n"
+   "run, with Ctrl-C, or as -n or --for say; the guest is not disturbed.\n"
+   "Example: nettrace follow run/latest --layer STACK --for 5s\n"},
   {"wait", cmd_wait, G_QUIET | G_WAIT, "--for WHAT [RUN | RAM]", "wait until the guest has got that far",
    "WHAT is meta (the ring exists), ip (the card has an address), quiet=MS (no frame for MS\n"
    "milliseconds) or EVENT [FIELD=VALUE].., seen at any time since boot; several may stand\n"

@@ -175,7 +175,7 @@ listed(const char *list, const char *name)
 }
 
 // 1.5, 1.5s, 20ms, 800us: to ns, without floating point.
-static int
+int
 parse_time(const char *flag, const char *s, i64 *ns)
 {
   i64 whole = 0, frac = 0, scale = 1000000000, unit = 1000000000;
@@ -240,9 +240,9 @@ check_layers(const struct session *s, const char *list)
   return *list ? 0 : seterr(EX_BADUSE, "--layer: want WIRE DRIVER NETIF STACK SOCKET SYSCALL CPU META or MEM");
 }
 
-// Apply --only and --layer.  A frame stays while the record it belongs to does.
-static int
-select_kind(struct session *s, const struct opts *o, struct selection *sel)
+// Are the words of --only and --layer names that this trace knows?
+int
+names_known(const struct session *s, const struct opts *o)
 {
   for(const char *p = o->only; p && *p; p += strcspn(p, ","), p += *p != 0) {
     char pat[64];
@@ -253,8 +253,16 @@ select_kind(struct session *s, const struct opts *o, struct selection *sel)
     if(!known)
       return seterr(EX_BADUSE, "--only %s: no such event in this trace", pat);
   }
-  if(o->layer && check_layers(s, o->layer) < 0)
-    return -EX_BADUSE;
+  return o->layer ? check_layers(s, o->layer) : 0;
+}
+
+// Apply --only and --layer.  A frame stays while the record it belongs to does.
+static int
+select_kind(struct session *s, const struct opts *o, struct selection *sel)
+{
+  int rc = names_known(s, o);
+  if(rc < 0)
+    return rc;
   for(u32 i = 0; i < s->nitem; i++) {
     const struct item *it = &s->item[i];
     u32 rec = it->frame ? s->cap.f[it->idx].rec : it->idx;

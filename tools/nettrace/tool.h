@@ -444,6 +444,8 @@ struct prow {
 };
 struct prow *rows_by_packet(const struct session *s, const u8 *show, u32 *n);
 bool listed(const char *list, const char *name);
+int names_known(const struct session *s, const struct opts *o);
+int parse_time(const char *flag, const char *s, i64 *ns);
 
 // flow.c: choosing one connection and everything that belongs to it
 int flow_select(struct session *s, const struct opts *o, bool pick, struct selection *sel);
