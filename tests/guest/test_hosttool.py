@@ -75,6 +75,28 @@ def test_stats(trace, rows):
         {k: (c['tcp_seg_in'], c['tcp_seg_out'], c['tcp_rexmit']) for k, c in flows.items()}
 
 
+def test_chrome_format(trace):
+    """What the format asks of every file, whatever it tells."""
+    whole = json.loads(tool('chrome', '-q', trace))
+    assert set(whole) == {'displayTimeUnit', 'traceEvents'} and whole['displayTimeUnit'] in ('ns', 'ms')
+    needs = {'M': {'args'}, 'X': {'dur'}, 's': {'id', 'cat'}, 't': {'id', 'cat'}, 'f': {'id', 'cat', 'bp'}}
+    flows, begins = defaultdict(list), defaultdict(set)
+    for e in whole['traceEvents']:
+        assert e['ph'] in needs, 'no B without E: neither is used'
+        assert needs[e['ph']] | {'name', 'ph', 'ts', 'pid', 'tid'} <= set(e), e
+        assert type(e['name']) is str and type(e['pid']) is type(e['tid']) is int
+        assert all(type(e[k]) in (int, float) and e[k] >= 0 for k in ('ts', 'dur') if k in e)
+        if e['ph'] == 'X':
+            begins[e['pid'], e['tid']].add(e['ts'])
+        if 'id' in e:
+            flows[e['cat'], e['name'], e['id']].append(e)
+    assert flows
+    for flow in flows.values():
+        assert [e['ph'] for e in flow] == ['s', *'t' * (len(flow) - 2), 'f'], 'an arrow has both its ends'
+        assert [e['ts'] for e in flow] == sorted(e['ts'] for e in flow)
+        assert all(e['ts'] in begins[e['pid'], e['tid']] for e in flow), 'an arrow is tied to a slice of its thread'
+
+
 def test_chrome(trace, rows):
     events = json.loads(tool('chrome', '-q', trace), parse_float=lambda s: round(float(s) * 1000))['traceEvents']
     slices = [e for e in events if e['ph'] == 'X']

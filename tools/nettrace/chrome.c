@@ -94,9 +94,9 @@ cmd_chrome(struct opts *o)
     return rc;
   struct chrome c = {.s = &s, .show = sel.show, .f = out.f, .zero = s.nitem ? s.item[0].w : 0};
   link_rows(&c);
-  fputs("{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":1,\"args\":{\"name\":\"xv6 guest\"}}", out.f);
+  fputs("{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":1,\"tid\":0,\"ts\":0,\"args\":{\"name\":\"xv6 guest\"}}", out.f);
   for(u32 i = 0; i < NSTAGE; i++)
-    fprintf(out.f, ",\n{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":1,\"tid\":%u,\"args\":{\"name\":\"%s\"}}", i + 1,
+    fprintf(out.f, ",\n{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":1,\"tid\":%u,\"ts\":0,\"args\":{\"name\":\"%s\"}}", i + 1,
             i < ST_OTHER ? stage_name[i] : "OTHER");
   for(u32 i = 0; i < s.nitem; i++)
     if(sel.show[i] && item_pkt(&s, &s.item[i]))
