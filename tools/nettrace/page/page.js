@@ -286,7 +286,8 @@ function drawFold(g, d, y) {
   if(u.units)
     text = `${u.units.length} packets, ${text}: ${into} in, ${frames.length - into} out, ${bytes.toLocaleString('en')} bytes`;
   else if(arrow)
-    text = frames[0].label.replace(/^\S+ (\d+) ack/, 'seq $1 ack').replace(/^SYN /, '') + (bytes ? `, ${bytes} bytes` : '') + ': ' + text;
+    text = frames[0].label.replace(/^\S+ (\d+) ack/, 'seq $1 ack').replace(/^SYN /, '') + (bytes ? `, ${bytes / frames.length} bytes` : '') +
+      (frames.length > 1 ? `, sent ${frames.length} times` : '') + ': ' + text;
   else
     text = u.rows[0].label + ', ' + text;
   text += u.rows.some(r => r.flags & LOST) ? ', events lost' : '';
@@ -449,7 +450,7 @@ function drawEven(to) {
     }
     list.push({d, k, y: y + tall / 2, h: tall, prev});
     y += tall;
-    prev = d.r.t;
+    prev = d.fold && !d.open ? Math.max(...d.fold.rows.map(r => r.t)) : d.r.t;
   });
   const b = bars(list.filter(p => !p.d.fold || !p.d.open).map(p => [p.d.r, p.y]), y + 10), places = placesOf(list);
   for(let i = 0, top = 0, gi = 0; i < list.length;) {
