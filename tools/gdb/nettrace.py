@@ -122,6 +122,36 @@ def page():
     return found
 
 
+def metadata():
+    """What the kernel says of its events; read once."""
+    if not metadata.known:
+        header = page()['hdr']
+        text = physical(int(header['meta_pa']), int(header['meta_len']))
+        metadata.known = Metadata(text.decode(errors='replace'))
+    return metadata.known
+
+
+metadata.known = None
+
+
+def rings():
+    """A Ring for each CPU that runs."""
+    header = page()['hdr']
+    return [Ring(cpu, page()['cpu'][cpu], int(header['nslots'])) for cpu in range(int(header['ncpu']))]
+
+
+def ring_records(names):
+    """(event, packet, fields) of the records of these events, newest first on each CPU."""
+    meta = metadata()
+    wanted = {number for number, event in meta.events.items() if event[0] in names}
+    for ring in rings():
+        for _, raw, body in ring.records():
+            _, event, _, _, _, pkt, _, _ = HEAD.unpack_from(raw)
+            if event in wanted:
+                name, _, fields = meta.decode(event, body)
+                yield name, pkt, fields
+
+
 class NetTrace(Command):
     """net-trace [-n N] [--cpu C] [--pkt ID] [--sock S] [--event NAME] [--json]
 
@@ -146,22 +176,22 @@ socket, event, fields.
         if not 1 <= options.n <= 100000:
             raise gdb.GdbError(f'net-trace: -n {options.n}: want a number from 1 to 100000')
         header = page()['hdr']
-        meta = Metadata(physical(int(header['meta_pa']), int(header['meta_len'])).decode(errors='replace'))
+        meta = metadata()
         if options.event and options.event not in (event[0] for event in meta.events.values()):
             raise gdb.GdbError(f'net-trace: no event {options.event}; info types tr_ names them')
-        cpus = range(int(header['ncpu']))
-        if options.cpu is not None and options.cpu not in cpus:
-            raise gdb.GdbError(f'net-trace: no CPU {options.cpu}: there are {len(cpus)}')
-        rings = [Ring(cpu, page()['cpu'][cpu], int(header['nslots'])) for cpu in cpus if options.cpu in (None, cpu)]
+        all_rings = rings()
+        if options.cpu is not None and not 0 <= options.cpu < len(all_rings):
+            raise gdb.GdbError(f'net-trace: no CPU {options.cpu}: there are {len(all_rings)}')
+        wanted = [ring for ring in all_rings if options.cpu in (None, ring.cpu)]
         found = []
-        for ring in rings:
+        for ring in wanted:
             found += self.last(ring, meta, options)
         found.sort(key=lambda row: (row['tsc'], row['cpu'], row['seq']))
         found = found[-options.n:]
         for row in found:
             row['us'] = round((row['tsc'] - found[-1]['tsc']) * 1000 / (int(header['tsc_khz']) or 1000000), 1)
             yield row
-        torn = sum(ring.unwritten for ring in rings)
+        torn = sum(ring.unwritten for ring in wanted)
         if torn and not options.json:
             print(f'{torn} slot{"s" * (torn > 1)} not complete when the guest was stopped')
 
