@@ -1,13 +1,22 @@
 """Two guests of ours on one wire that loses, repeats, turns around and damages frames: no
-other stack takes part, so what arrives was sent, lost, noticed and sent again by us."""
+other stack takes part, so what arrives was sent, lost, noticed and sent again by us.  And
+nettrace puts both machines into one ladder, in which nothing arrives before it was sent."""
 
+import json
+import os
 import re
+import shutil
+import subprocess
+from collections import Counter
 
 import pytest
 
 from cable import Pair
+from evidence import pcap_records
+from vm import CAP, NETTRACE
 
 FAULTS = 'drop=2%,dup=5%,reorder=10%,corrupt=1%'
+ROW = re.compile(r'^ *(\d+) +([-+][\d.]+) +(?:-?[\d.]+)? +(?:A#(\d+)>B#(\d+)|B#(\d+)>A#(\d+)|([AB])#(\d+)) (.*)')
 
 
 def digest(vm, name):
@@ -18,8 +27,89 @@ def digest(vm, name):
     return re.search(r'(\d+) bytes.* sha256 ([0-9a-f]{64})', said).groups()
 
 
+def tool(*args):
+    done = subprocess.run([NETTRACE, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=CAP)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
+
+
+def keep(vm, path):
+    """The run as it stands: a trace, and what was captured by then."""
+    path.mkdir()
+    tool('save', '-q', '-o', str(path / 'trace.nt'), os.path.join(vm.dir, 'ram'))
+    shutil.copy(os.path.join(vm.dir, 'wire.pcap'), path)
+    return str(path)
+
+
+def frames(run):
+    return [(row[2][6:12].hex(':'), row[2]) for row in pcap_records(os.path.join(run, 'wire.pcap'))[1]]
+
+
+def packets(run):
+    """Frame number -> packet, from the records that nettrace matched."""
+    rows = [json.loads(line) for line in tool('dump', '-q', '--json', '--only', 'e1000_rx,e1000_tx', run).splitlines()]
+    return {row['frame'] - 1: row['pkt'] for row in rows if 'frame' in row}
+
+
+def seen_by_both(runs, sender):
+    """(packet of the sender, packet of the receiver) of each frame whose bytes were sent once and
+    came, the first time they came."""
+    mac = f'52:54:00:12:34:0{sender + 1}'
+    sent = [(i, data) for i, (src, data) in enumerate(frames(runs[sender])) if src == mac]
+    came = {}
+    for i, (src, data) in enumerate(frames(runs[1 - sender])):
+        if src == mac:
+            came.setdefault(data, i)
+    count = Counter(data for _, data in sent)
+    tx, rx = packets(runs[sender]), packets(runs[1 - sender])
+    return {(tx[i], rx[came[data]]) for i, data in sent
+            if count[data] == 1 and data in came and i in tx and came[data] in rx}
+
+
+def one_ladder(runs):
+    """Every frame that both saw: sent by the one, on the wire, received by the other, in rows."""
+    text = tool('ladder', '-q', '--all', '--ascii', *runs)
+    at, wire = {}, {0: {}, 1: {}}
+    for number, line in enumerate(text.splitlines()):
+        hit = ROW.match(line)
+        if hit is None:
+            continue
+        a, b, c, d, side, pkt, label = *hit.groups()[2:8], hit[9]
+        if side:
+            what = re.search(r'\* (tx|rx) slot', label)
+            if what:
+                at.setdefault(('AB'.index(side), what[1], int(pkt)), number)
+        elif a:
+            wire[0].setdefault((int(a), int(b)), number)
+        else:
+            wire[1].setdefault((int(c), int(d)), number)
+    for k in (0, 1):
+        both = seen_by_both(runs, k)
+        assert len(both) > 300
+        for tx, rx in both:
+            assert (tx, rx) in wire[k], f'{"AB"[k]}#{tx}>{"BA"[k]}#{rx} has no row'
+            assert at[k, 'tx', tx] < wire[k][tx, rx] < at[1 - k, 'rx', rx]
+
+
+def both_clocks(runs):
+    """The clocks, and what became of the frames: as their bytes tell."""
+    said = json.loads(tool('info', '-q', '--json', *runs))
+    assert said['bounded'] and said['ahead_lo_ns'] <= said['ahead_hi_ns'] and said['crossed'] == 0
+    for k, name in enumerate('ab'):
+        mac, fate = f'52:54:00:12:34:0{k + 1}', said[name]
+        sent = [data for src, data in frames(runs[k]) if src == mac]
+        came = {data for src, data in frames(runs[1 - k]) if src == mac}
+        again = len(sent) - len(set(sent))
+        gone = sum(data not in came for data in sent)
+        assert sum(fate[key] for key in ('once', 'more', 'damaged', 'lost', 'absent')) == len(sent)
+        assert gone <= fate['lost'] + fate['absent'] + fate['damaged'] <= gone + again
+        assert fate['lost'] > 5 and fate['more'] > 5 and fate['damaged'] > 0, fate
+    text = tool('info', '-q', *runs)
+    assert len(re.findall(r'clock anchored ±\d+\.\d µs', text)) == 2 and re.search(r'^clocks +A.* of B.*, ±\d+\.\d µs$', text, re.M)
+
+
 @pytest.mark.parametrize('seed', [1])
-def test_both_ways_at_once(cap, seed):
+def test_both_ways_at_once(cap, seed, tmp_path):
     with Pair(seed, FAULTS) as pair:
         for vm in pair.guests:
             vm.cmd('ttcp -r -l -p 5010 > got &')
@@ -34,3 +124,6 @@ def test_both_ways_at_once(cap, seed):
         for vm in pair.guests:
             assert vm.events('tcp_rexmit')
             vm.tool('check', '--no-drop', 'NOT_SPECIFIED')
+        runs = [keep(vm, tmp_path / name) for vm, name in zip(pair.guests, 'ab')]
+    one_ladder(runs)
+    both_clocks(runs)

@@ -34,13 +34,14 @@ static const struct command {
   u32 takes; // groups of flags
   const char *args, *does, *help;
 } commands[] = {
-  {"ladder", cmd_ladder, G_SELECT | G_ROWS | G_WIDTH, "[RUN | TRACE [CAPTURE]]", "draw frames and kernel events as a ladder",
+  {"ladder", cmd_ladder, G_SELECT | G_ROWS | G_WIDTH, "[RUN | TRACE [CAPTURE] | RUN RUN]", "draw frames and kernel events as a ladder",
    "Time runs down, one lane per stage from the peer to the process.  Without a\n"
    "selection it shows one TCP connection: of those the events tell most of, the first\n"
    "that carried data, with the ARP and the process around it.\n"
    "Row number, time in us from the first frame shown, time since the row above, packet.\n"
    "The stack's lane is heavy while the connection has a state, the process's dotted while\n"
    "it sleeps.  What finds no room stands in the line below it.\n"
+   "Two runs whose cards were on one wire: both machines, the wire between them.\n"
    "Example: nettrace ladder run/latest --packets 1-3\n"},
   {"html", cmd_html, G_SELECT | G_ROWS | G_HTML, "-o F [RUN | TRACE [CAPTURE]]", "write the ladder as one page for a browser",
    "The page needs no network: all it draws stands in it.  It opens with the connection\n"
@@ -55,9 +56,10 @@ static const struct command {
   {"wireshark", cmd_wireshark, G_SELECT | G_MERGE, "[RUN] [-- ARG..]", "merge into the run directory and open Wireshark",
    "Copies our Wireshark configuration to RUN/ws; your own is not touched.\n"
    "With ARGs it runs these instead, as in: nettrace wireshark RUN -- tshark -r RUN/merged.pcapng\n"},
-  {"info", cmd_info, G_RUN | G_OUT | G_JSON | G_META, "[RUN | TRACE [CAPTURE]]", "header, clock and its bounds, losses, what stayed unmatched",
+  {"info", cmd_info, G_RUN | G_OUT | G_JSON | G_META, "[RUN | TRACE [CAPTURE] | RUN RUN]", "header, clock and its bounds, losses, what stayed unmatched",
    "Both measurements of where the clock begins, by the card's frames and by the PM timer:\n"
    "they overlap, or the tool refuses to go on (exit 4).\n"
+   "Of two runs on one wire: both clocks, what lies between them, what became of the frames.\n"
    "Example: nettrace info --json run/latest\n"},
   {"dump", cmd_dump, G_SELECT | G_JSON, "[RUN | TRACE]", "one event per line",
    "Seconds, CPU, context, process, packet, socket, event, fields.  JSON Lines with --json.\n"
@@ -355,7 +357,7 @@ main(int argc, char **argv)
   ascii_only = o.ascii;
   verbose = o.verbose;
   if(rc == 0)
-    rc = c->run(&o);
+    rc = two_runs(&o) ? cmd_two(c->name, &o) : c->run(&o);
   if(rc < 0)
     fprintf(stderr, "nettrace %s: %s\n", c->name, errtext);
   return rc < 0 ? -rc : rc;

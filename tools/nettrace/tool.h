@@ -508,4 +508,8 @@ int cmd_monitor(struct opts *o);
 int cmd_wireshark(struct opts *o);
 int merge_write(struct session *s, const struct opts *o, FILE *f);
 
+// two.c: two machines on one wire
+bool two_runs(const struct opts *o);
+int cmd_two(const char *name, struct opts *o);
+
 #endif
