@@ -158,6 +158,89 @@ test_reboot(void **state)
   }
 }
 
+// Pauses: the TSC jumps against the clock that stamps the frames, once or twice, with
+// all else that a run may have.  What the clock may be between two syncs that hold a
+// jump is said, and the truth is in it; the rows keep their order.
+static void
+test_pauses(void **state)
+{
+  (void)state;
+  for(u64 seed = 1; seed <= runs(); seed++) {
+    struct genopts o = mix(seed);
+    o.frames = 80;
+    o.syncs = 50;
+    for(u32 k = 0; k < 1 + seed % 2; k++) {
+      o.step[k].at = (int)(20 + 40 * k + seed % 10); // apart, so that syncs lie between them
+      o.step[k].ns = (int)(6000 + seed * 7919 % 60000) * (seed % 3 == 2 ? -1 : 1);
+    }
+    struct gen g;
+    struct session s;
+    gen_make(&g, o);
+    if(gen_session(&g, &s) != 0)
+      fail_msg("seed %llu: %s", seed, errtext);
+    if(s.al.nrun != 2 + seed % 2)
+      fail_msg("seed %llu: %u runs, %llu pauses", seed, s.al.nrun, 1 + seed % 2);
+    assert_truth(&g, &s);
+    assert_order(&g, &s);
+    session_close(&s);
+    gen_free(&g);
+  }
+}
+
+// Take some stretches of slots out of a trace, as a ring that ran over does; what is
+// known about the rest moves along.
+static void
+lose_slots(struct gen *g)
+{
+  size_t head = 128 + ((sizeof gen_meta - 1 + 63) & ~63ul);
+  u32 *now = calloc(g->nslot, sizeof *now), kept = 0, gone = 0;
+  for(u32 i = 0; i < g->nslot; i++) {
+    if(gone == 0 && gen_rand(g, 40) == 0)
+      gone = 1 + gen_rand(g, 12);
+    now[i] = gone && i ? ~0u : kept;
+    if(now[i] == kept) {
+      memmove(g->trace + head + kept * 64ul, g->trace + head + i * 64ul, 64);
+      g->truth[kept++] = g->truth[i];
+    }
+    gone -= gone > 0;
+  }
+  for(u32 i = 0; i < g->nframe; i++)
+    g->frame[i].slot = g->frame[i].slot == ~0u ? ~0u : now[g->frame[i].slot];
+  g->len = head + kept * 64ul;
+  g->nslot = kept;
+  free(now);
+}
+
+// Records lost: the truth is in the band of those that are left, no frame is given to a
+// record that is not its own, and the rows keep their order.
+static void
+test_records_lost(void **state)
+{
+  (void)state;
+  u64 lost = 0;
+  for(u64 seed = 1; seed <= runs(); seed++) {
+    struct gen g;
+    struct session s;
+    struct genopts o = mix(seed);
+    o.frames = 60;
+    gen_make(&g, o);
+    lose_slots(&g);
+    if(gen_session(&g, &s) != 0)
+      fail_msg("seed %llu: %s", seed, errtext);
+    lost += s.b->lost;
+    assert_truth(&g, &s);
+    assert_order(&g, &s);
+    for(u32 i = 0; i < s.cap.n; i++) {
+      const struct frame *f = &s.cap.f[i];
+      if(f->unique && s.b->rec[f->rec].slot != g.frame[i].slot)
+        fail_msg("seed %llu: frame %u is not the record's it was given to", seed, i + 1);
+    }
+    session_close(&s);
+    gen_free(&g);
+  }
+  assert_true(lost > runs());
+}
+
 // The trace of one run, the frames of it at the times of another: refused, both named.
 static void
 test_other_run(void **state)
@@ -188,6 +271,8 @@ main(void)
     cmocka_unit_test(test_anchored),
     cmocka_unit_test(test_frames_only),
     cmocka_unit_test(test_reboot),
+    cmocka_unit_test(test_pauses),
+    cmocka_unit_test(test_records_lost),
     cmocka_unit_test(test_other_run),
   };
   return cmocka_run_group_tests(tests, 0, 0);
