@@ -18,21 +18,21 @@ rows_of(const struct session *s, u32 pkt, u32 *n)
 static void
 print_rows(const struct session *s, const u32 *v, u32 n, FILE *f)
 {
-  static struct labels labels;
+  struct labels *labels = xmalloc(sizeof *labels);
   i64 sum = 0;
   for(u32 i = 0, k = 0; k < n && i < s->nitem; i++) {
     const struct item *it = &s->item[i];
-    label_learn(&labels, s, it);
+    label_learn(labels, s, it);
     if(i != v[k])
       continue;
     char label[1200], more[400] = "";
     i64 gap = k ? it->w - s->item[v[k - 1]].w : 0;
     sum += gap;
     if(it->frame) {
-      label_frame(label, sizeof label, &s->cap.f[it->idx], &labels);
+      label_frame(label, sizeof label, &s->cap.f[it->idx], labels);
       label_payload(more, sizeof more, &s->cap.f[it->idx]);
     } else
-      label_rec(label, sizeof label, s, &s->b->rec[it->idx], &labels);
+      label_rec(label, sizeof label, s, &s->b->rec[it->idx], labels);
     const struct event *e = it->frame ? 0 : rec_event(s->b, &s->b->rec[it->idx]);
     fprintf(f, "%10s %9s  %-8s %-13s %s%s%s\n", us_str(it->w - s->item[v[0]].w), us_str(gap), it->frame ? "WIRE" : e ? e->stagename
                                                                                                                      : "?",
@@ -42,6 +42,7 @@ print_rows(const struct session *s, const u32 *v, u32 n, FILE *f)
     k++;
   }
   fprintf(f, "%10s %9s  sum of the gaps\n", us_str(s->item[v[n - 1]].w - s->item[v[0]].w), us_str(sum));
+  free(labels);
 }
 
 // Copy text to f, each character as --ascii shows it.
