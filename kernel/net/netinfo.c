@@ -231,7 +231,8 @@ put_counts(struct table *t)
   put_count(t, "tcp", "active_opens", m->tcpactiveopens);
   put_count(t, "tcp", "passive_opens", m->tcppassiveopens);
   put_count(t, "tcp", "failed_opens", m->tcpattemptfails);
-  put_count(t, "tcp", "resets", m->tcpestabresets);
+  put_count(t, "tcp", "closes", m->tcpestabresets); // where lwIP counts them: our FIN, not a reset
+  put_count(t, "tcp", "resets_sent", m->tcpoutrsts);
   put_count(t, "tcp", "retransmitted", m->tcpretranssegs);
   for(u32 i = 0; i < NELEM(names); i++)
     if(strcmp(names[i].set, "DROP") == 0)
@@ -340,19 +341,43 @@ ask(const char *name, u32 *addr_be, u32 ms)
                                         : -ENOENT;
 }
 
+// Copy a name without the dot that may end it to plain, of DNS_MAX_NAME_LENGTH bytes.
+// 1, or 0: it is no name (RFC 1035, 2.3.4: labels of 1 to 63 bytes between the dots).
+// lwIP looks at none of this: its question would be malformed, and nobody answers that.
+static int
+plain_name(const char *name, char *plain)
+{
+  u32 n = strlen(name), label = 0;
+  if(n > 1 && name[n - 1] == '.')
+    n--;
+  if(n >= DNS_MAX_NAME_LENGTH)
+    return 0;
+  for(u32 i = 0; i < n; i++) {
+    if(name[i] == '.' && label == 0)
+      return 0;
+    label = name[i] == '.' ? 0 : label + 1;
+    if(label > 63)
+      return 0;
+  }
+  memmove(plain, name, n);
+  plain[n] = 0;
+  return label > 0;
+}
+
 // The address of a name, within ms milliseconds; dotted numbers without traffic.
 // 0 or -errno: ENOENT no such name, ETIMEDOUT nobody answered, ENETDOWN nobody to ask.
 int
 net_resolve(const char *name, u32 *addr_be, u32 ms)
 {
-  if(name[0] == 0)
+  char plain[DNS_MAX_NAME_LENGTH];
+  if(!plain_name(name, plain))
     return -ENOENT;
-  if(strcmp(name, "localhost") == 0) {
+  if(strcmp(plain, "localhost") == 0) {
     *addr_be = htonl(0x7f000001);
     return 0;
   }
   net_lock();
-  int r = ask(name, addr_be, ms);
+  int r = ask(plain, addr_be, ms);
   net_unlock();
   return r;
 }
