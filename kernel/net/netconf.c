@@ -213,7 +213,7 @@ change(struct netif *netif, const struct netconf *c)
     netif_set_down(netif);
     return 0;
   case NETCONF_DHCP:
-    return -sock_errno(dhcp_start(netif), 0);
+    return netif_is_up(netif) ? -sock_errno(dhcp_start(netif), 0) : -ENETDOWN;
   case NETCONF_STATIC:
     return set_static(netif, c);
   }
