@@ -97,6 +97,12 @@ number(const char *text, uint lo, uint hi)
   exits(2);
 }
 
+const char *
+name_error(int err)
+{
+  return err == -ENETDOWN ? "no name server" : neterr(err);
+}
+
 struct in_addr
 host_of(const char *host)
 {
@@ -104,8 +110,10 @@ host_of(const char *host)
   if(inet_aton(host, &a))
     return a;
   int r = resolve(host, &a, RESOLVE_MS);
-  if(r < 0)
-    die(host, r);
+  if(r < 0) {
+    printf(2, "%s: %s: %s\n", name, host, name_error(r));
+    exits(1);
+  }
   return a;
 }
 

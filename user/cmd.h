@@ -28,6 +28,9 @@ uint number(const char *text, uint lo, uint hi);
 // The address of a name or of dotted numbers, or die.
 struct in_addr host_of(const char *name);
 
+// Why a name has no address: the result of resolve() in words.
+const char *name_error(int err);
+
 u64 now_us(void);
 
 // mac as "52:54:00:12:34:56" in to, of 18 bytes; returns to.

@@ -47,10 +47,12 @@ parse(const char *url)
 {
   const char *p = begins(url, "http://") ? url + 7 : url;
   uint n = 0;
-  if(begins(url, "https://"))
-    die("https is not spoken here", 0);
   while(*p && *p != '/' && *p != ':' && n < sizeof(host) - 1)
     host[n++] = *p++;
+  if(begins(p, "://")) {
+    printf(2, "fetch: %s is not spoken here\n", host);
+    exits(1);
+  }
   if(*p == ':') {
     char digits[8];
     uint d = 0;

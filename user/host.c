@@ -38,7 +38,7 @@ main(int argc, char *argv[])
       printf(1, "%s has address %s\n", argv[i], inet_ntoa(a));
       continue;
     }
-    printf(2, "host: %s: %s\n", argv[i], neterr(r));
+    printf(2, "host: %s: %s\n", argv[i], name_error(r));
     failed = 1;
   }
   exits(failed);

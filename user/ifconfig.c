@@ -28,14 +28,16 @@ show(const struct net_if *i)
 {
   static const char *const how[] = {"no address", "static", "dhcp", "fallback, no lease came", "itself"};
   char mac[18];
-  printf(1, "%s: %s, link %s, mtu %u\n", i->name, i->up ? "up" : "down", i->link ? "up" : "down", i->mtu);
-  if(i->how != HOW_SELF)
-    printf(1, "     mac %s\n", mac_text(i->mac, mac));
+  printf(1, "%s: %s, link %s", i->name, i->up ? "up" : "down", i->link ? "up" : "down");
+  if(i->how == HOW_SELF) // no frames, so no limit to their size
+    printf(1, "\n");
+  else
+    printf(1, ", mtu %u\n     mac %s\n", i->mtu, mac_text(i->mac, mac));
   if(i->how == HOW_NONE)
     printf(1, "     no address\n");
   else
     printf(1, "     address %s/%d (%s)\n", inet_ntoa(i->addr), bits(i->mask), how[i->how]);
-  if(i->gw.s_addr)
+  if(i->gw.s_addr && i->how != HOW_SELF)
     printf(1, "     gateway %s\n", inet_ntoa(i->gw));
   printf(1, "     received %u packets, %u bytes, %u dropped\n", i->rx_p, i->rx_b, i->rx_drops);
   printf(1, "     sent     %u packets, %u bytes, %u dropped\n", i->tx_p, i->tx_b, i->tx_drops);
