@@ -217,6 +217,10 @@ def test_names_and_changes(cable):
         assert vm.cmd('status host no.test empty.test one.test') == (
             'host: no.test: not found\nhost: empty.test: not found\none.test has address 192.0.2.1\nstatus 1\n')
         assert vm.cmd('ping -c 1 -q no.test') == 'ping: no.test: not found\n'
+        # No names, so nobody is asked; and a dot at the end changes nothing.
+        assert vm.cmd(f'status host . a..b .a {64 * "a"}.test one.test.') == ''.join(
+            f'host: {name}: not found\n' for name in ('.', 'a..b', '.a', 64 * 'a' + '.test')) + (
+            'one.test. has address 192.0.2.1\nstatus 1\n')
 
         said = vm.cmd('ifconfig en0')
         assert 'address 10.9.0.2/24 (static)' in said and 'gateway 10.9.0.1' in said
@@ -273,5 +277,8 @@ def test_two_cards(cable):
         assert re.search(r'en1: up.*\n.*34:57\n +address 10\.8\.0\.2/24 \(static\)', said)
         said = vm.cmd('netstat -r; arp')
         assert re.search(r'^10\.8\.0\.0 .* en1$', said, re.M) and re.search(r'^10\.8\.0\.1 .*:01  en1$', said, re.M)
+        assert vm.cmd('status host a.test') == 'host: a.test: no name server\nstatus 1\n'
+        assert vm.cmd('status ping a.test') == 'ping: a.test: no name server\nstatus 1\n'
         vm.cmd('ifconfig en1 down')
+        assert vm.cmd('status ifconfig en1 dhcp') == 'ifconfig: en1: network is down\nstatus 1\n'
         assert '1 received' in vm.cmd('ping -q -c 1 10.9.0.1')

@@ -188,6 +188,7 @@ ERRORS = [
     ('nc 127.0.0.1 9', 'nc: 127.0.0.1: connection refused', 1),
     ('nc -l 80', 'nc: port: address in use|nc: listen: address in use', 1),
     ('fetch https://127.0.0.1/', 'fetch: https is not spoken here', 1),
+    ('fetch ftp://127.0.0.1/', 'fetch: ftp is not spoken here', 1),
     ('fetch http://:80/', 'fetch: want an address', 1),
     ('fetch h', 'fetch: h: ', 1),
     ('fetch http://127.0.0.1:9/', 'fetch: 127.0.0.1: connection refused', 1),
@@ -559,8 +560,12 @@ def test_ifconfig(vm):
     said = vm.cmd('ifconfig')
     assert re.search(r'^en0: up, link up, mtu 1500\n +mac 52:54:00:12:34:56\n +address 10\.0\.2\.15/24 \(dhcp\)\n'
                      r' +gateway 10\.0\.2\.2\n +received [1-9]\d* packets', said, re.M)
-    assert re.search(r'^lo0: up, link up.*\n +address 127\.0\.0\.1/8 \(itself\)', said, re.M)
+    assert re.search(r'^lo0: up, link up\n +address 127\.0\.0\.1/8 \(itself\)\n +received', said, re.M)
     assert vm.cmd('ifconfig en0') in said
+
+
+def counters(vm):
+    return {name: int(n) for name, n in map(str.split, vm.cmd('netstat -s').splitlines())}
 
 
 def test_netstat(vm):
@@ -579,8 +584,14 @@ def test_netstat(vm):
                      vm.cmd('netstat -r'), re.M)
     assert re.search(r'^en0 +1500 +10\.0\.2\.15 +[1-9]\d* +0 +[1-9]\d* +0$', vm.cmd('netstat -i'), re.M)
     vm.cmd('ping -q -c 4 -i 0 10.0.2.2')
-    counters = dict(row.split() for row in vm.cmd('netstat -s').splitlines())
-    assert int(counters['tcp.recv']) > 2 and int(counters['icmp.recv']) > 3
+    before = counters(vm)
+    assert before['tcp.recv'] > 2 and before['icmp.recv'] > 3
+    vm.cmd('nc 127.0.0.1 9')  # refused, by a reset
+    after = counters(vm)
+    assert after['tcp.resets_sent'] == before.get('tcp.resets_sent', 0) + 1
+    vm.cmd('fetch http://127.0.0.1/rc')  # both ends close, nobody resets
+    assert counters(vm)['tcp.resets_sent'] == after['tcp.resets_sent']
+    assert counters(vm)['tcp.closes'] >= after.get('tcp.closes', 0) + 1
 
 
 def test_netstat_disturbs_nothing(vm):
