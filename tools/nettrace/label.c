@@ -177,12 +177,14 @@ static const struct {
   {"dns", "DNS {qr} {name} {addr}"},
   {"ip_frag", "fragment {off}+{len}"},
   {"ip_reass", "piece {off}+{len}"},
+  {"netd_run", "netd: {rx} in, {txdone} sent"},
   {"tcp_cc", "{phase}: cwnd {cwnd}"},
   {"tcp_dupack", "duplicate ACK {n}"},
   {"tcp_life", "gone by {end}: {rx_b} in, {tx_b} out"},
   {"tcp_ooseq", "out of order +{len}"},
   {"tcp_open", "new connection, {dir}"},
   {"tcp_rexmit", "{kind} sends again +{len}"},
+  {"timer_fire", "timer: {handler}"},
 };
 
 // Expand a text of brief[] for a record with this payload.

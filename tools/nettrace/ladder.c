@@ -23,11 +23,17 @@ struct picture {
   FILE *f;
   bool ascii, color;
   int width, gutter, lane[NLANE + 1]; // first column of each lane
+  int wrow, wtime, wdelta, wpkt;      // the gutter's columns
+  struct {
+    char text[1300];
+    int at;
+    u8 color;
+  } rest; // of a label that found no room: for the next line
   struct cell cell[MAXWIDTH];
   u32 row;
-  i64 zero, last; // time of the first frame; of the row above
-  bool begun;
-  char state[24]; // of the connection that owns the bar
+  i64 zero, last;                 // time of the first frame; of the row above
+  bool begun, from_frame, narrow; // narrow: peer and wire share a lane
+  char state[24];                 // of the connection that owns the bar
   struct idset asleep;
   bool sleeping;
   struct idset seen; // packets, in order of their colours
@@ -35,7 +41,7 @@ struct picture {
 
 // Box characters, and what --ascii makes of them.
 static const char *const fallback[][2] = {
-  {"│", "|"}, {"┃", "|"}, {"┊", ":"}, {"●", "*"}, {"◀", "<"}, {"▶", ">"}, {"─", "-"}, {"├", "|"}, {"┤", "|"}, {"✗", "x"}, {"→", ">"}, {"…", "~"}, {"µ", "u"}, {"±", "~"}, {"Δ", "d"}, {"▌", "|"}};
+  {"│", "|"}, {"┃", "I"}, {"┊", ":"}, {"●", "*"}, {"◀", "<"}, {"▶", ">"}, {"─", "-"}, {"├", "|"}, {"┤", "|"}, {"✗", "x"}, {"→", ">"}, {"…", "~"}, {"µ", "u"}, {"±", "~"}, {"Δ", "d"}, {"▌", "|"}};
 
 // One character in ASCII.
 const char *
@@ -67,25 +73,61 @@ charlen(const char *s)
   return n;
 }
 
-// Write text at a column, in a colour; cut with … at the right edge.  Returns the next column.
+// Write text at a column, in a colour, as far as it goes.  Returns the next column.
 static int
 put(struct picture *p, int at, const char *text, u8 color)
 {
-  for(const char *s = text; *s; s += charlen(s)) {
+  for(const char *s = text; *s && at < p->width; s += charlen(s)) {
     char c[5] = "";
     memcpy(c, s, (size_t)charlen(s));
-    if(at >= p->width) {
-      snprintf(p->cell[p->width - 1].s, 5, "%s", glyph(p, "…"));
-      return p->width;
-    }
     snprintf(p->cell[at].s, 5, "%s", glyph(p, c));
     p->cell[at++].color = color;
   }
   return at;
 }
 
+static int
+width_of(const char *text)
+{
+  int n = 0;
+  for(const char *s = text; *s; s += charlen(s))
+    n++;
+  return n;
+}
+
+// Bytes of text that go into room characters: all, else up to a blank, else room.
+static size_t
+breaks_at(const char *text, int room)
+{
+  const char *s = text, *blank = 0;
+  for(int n = 0; *s && n < room; n++, s += charlen(s))
+    if(*s == ' ' && s > text)
+      blank = s;
+  return (size_t)(*s == 0 || *s == ' ' || !blank ? s : blank) - (size_t)text;
+}
+
+// Write a label; what finds no room is kept for the line below.
+static int
+put_label(struct picture *p, int at, const char *text, u8 color)
+{
+  char part[1300];
+  size_t n = breaks_at(text, p->width - at);
+  snprintf(part, sizeof part, "%.*s", (int)n, text);
+  text += n;
+  text += *text == ' ';
+  if(*text && text != p->rest.text) {
+    p->rest.at = p->width - at >= 24 ? at : p->lane[L_NETIF];
+    p->rest.color = color;
+  }
+  memmove(p->rest.text, text, strlen(text) + 1);
+  at = put(p, at, part, color);
+  if((p->ascii || p->narrow) && at < p->width && strcmp(p->cell[at].s, glyph(p, "●")))
+    put(p, at, " ", 0); // a bar close by could be read as a letter
+  return at;
+}
+
 static void
-emit_row(struct picture *p)
+print_cells(struct picture *p)
 {
   int end = p->width;
   u8 color = 0;
@@ -120,12 +162,23 @@ blank_row(struct picture *p)
 {
   for(int i = 0; i < p->width; i++)
     p->cell[i] = (struct cell){" ", 0};
-  bool narrow = p->lane[L_PEER] == p->lane[L_WIRE];
-  for(int i = narrow ? L_WIRE : L_WIRE; i < NLANE; i++) {
+  for(int i = L_WIRE; i < NLANE; i++) {
     bool bar = i == L_STACK && *p->state && strcmp(p->state, "CLOSED");
     put(p, p->lane[i], bar ? "┃" : i == L_PROCESS && p->sleeping ? "┊"
                                                                  : "│",
         bar ? state_color(p->state) : 0);
+  }
+}
+
+// Print the row, and below it the lines that the rest of its label needs.
+static void
+emit_row(struct picture *p)
+{
+  print_cells(p);
+  while(*p->rest.text) {
+    blank_row(p);
+    put_label(p, p->rest.at, p->rest.text, p->rest.color);
+    print_cells(p);
   }
 }
 
@@ -149,11 +202,10 @@ put_gutter(struct picture *p, i64 w, u32 pkt, u8 color)
   snprintf(t, sizeof t, "%s%s", *us == '-' ? "" : "+", us);
   if(pkt)
     snprintf(id, sizeof id, "#%u", pkt);
-  int wide = p->gutter >= 28;
-  snprintf(text, sizeof text, wide ? "%3u %10s%9s" : "%3u%9s%8s", ++p->row, t, p->begun && w - p->last <= GAP_NS ? us_str(w - p->last) : "");
+  snprintf(text, sizeof text, "%*u%*s%*s", p->wrow, ++p->row, p->wtime, t, p->wdelta, p->begun && w - p->last <= GAP_NS ? us_str(w - p->last) : "");
   put(p, 0, text, 0);
-  snprintf(text, sizeof text, wide ? "%5s" : "%5s", id);
-  put(p, wide ? 23 : 20, text, color);
+  snprintf(text, sizeof text, "%*s", p->wpkt, id);
+  put(p, p->wrow + p->wtime + p->wdelta, text, color);
   p->begun = true;
   p->last = w;
 }
@@ -175,7 +227,7 @@ static void
 put_frame(struct picture *p, const struct item *it, u8 color)
 {
   const struct frame *f = &p->s->cap.f[it->idx];
-  char label[128], more[400];
+  char label[128], more[400], text[600];
   label_frame(label, sizeof label, f, &p->labels);
   int from = p->lane[L_PEER], to = p->lane[L_DRIVER] - 3; // columns of the arrow's two ends
   for(int i = from; i <= to; i++)
@@ -189,22 +241,11 @@ put_frame(struct picture *p, const struct item *it, u8 color)
   put(p, head, f->in ? "▶" : "┤", color);
   label_payload(more, sizeof more, f);
   enum unmatched u = frame_fate(p->s, it->idx);
-  if(u == UM_LATER)
-    put(p, head + 2, fate_text(u), 0);
-  else if(u != UM_NONE) {
-    at = put(p, head + 1, "✗ ", 31);
-    put(p, at, fate_text(u), 31);
-  } else if(*more)
-    put(p, head + 2 > p->lane[L_DRIVER] ? head + 2 : p->lane[L_DRIVER], more, color);
-}
-
-static int
-width_of(const char *text)
-{
-  int n = 0;
-  for(const char *s = text; *s; s += charlen(s))
-    n++;
-  return n;
+  snprintf(text, sizeof text, "%s%s%s%s", u == UM_NONE || u == UM_LATER ? "" : "✗ ", u == UM_NONE ? "" : fate_text(u), u != UM_NONE && *more ? "; " : "", more);
+  at = u == UM_NONE || u == UM_LATER ? head + 2 : head + 1;
+  if(*text)
+    put_label(p, u == UM_NONE && at < p->lane[L_DRIVER] ? p->lane[L_DRIVER] : at, text, u == UM_NONE ? color : u == UM_LATER ? 0
+                                                                                                                             : 31);
 }
 
 static void
@@ -216,7 +257,7 @@ put_rec(struct picture *p, const struct item *it, u8 color)
   label_rec(label, sizeof label, p->s, r, &p->labels);
   if(r->nlost) {
     snprintf(text, sizeof text, "!! %s !!", label);
-    put(p, p->lane[L_DRIVER], text, 31);
+    put_label(p, p->lane[L_DRIVER], text, 31);
     return;
   }
   bool drop = e && !strcmp(e->name, "net_drop");
@@ -225,11 +266,15 @@ put_rec(struct picture *p, const struct item *it, u8 color)
     at = dot - 1 - n; // no room at the edge: left of its dot
   put(p, at < dot ? at - 1 : dot, " ", 0);
   put(p, dot, drop ? "✗ " : "● ", drop ? 31 : color);
-  put(p, at, label, drop ? 31 : e && !strcmp(e->name, "tcp_state") ? state_color(p->state)
-                                                                   : color);
+  u8 ink = drop ? 31 : e && !strcmp(e->name, "tcp_state") ? state_color(p->state)
+                                                          : color;
   enum unmatched u = p->s->have_cap && e && (rec_is(p->s, it->idx, "e1000_rx") || rec_is(p->s, it->idx, "e1000_tx")) ? rec_fate(p->s, it->idx) : UM_NONE;
-  if(u != UM_NONE)
-    put(p, p->lane[L_NETIF], fate_text(u), 31);
+  if(u != UM_NONE) {
+    snprintf(text, sizeof text, "%s: %s", label, fate_text(u));
+    snprintf(label, sizeof label, "%.*s", (int)sizeof label - 1, text);
+    ink = 31;
+  }
+  put_label(p, at, label, ink);
 }
 
 static bool
@@ -284,9 +329,10 @@ put_heads(struct picture *p)
   static const char *const name[NLANE] = {"peer", "wire", "driver", "netif", "stack", "socket", "process"};
   for(int i = 0; i < p->width; i++)
     p->cell[i] = (struct cell){" ", 0};
-  bool narrow = p->lane[L_PEER] == p->lane[L_WIRE];
-  put(p, 0, p->gutter >= 28 ? "       time µs     Δ µs  pkt" : "     time µs    Δ µs  pkt", 0);
-  for(int i = narrow ? 1 : 0; i < NLANE; i++)
+  char text[120]; // µ and Δ are two bytes each
+  snprintf(text, sizeof text, "%*s%*s%*s", p->wrow + p->wtime + 1, "time µs", p->wdelta + 2, "Δ µs", p->wpkt, "pkt");
+  put(p, 0, text, 0);
+  for(int i = p->narrow ? 1 : 0; i < NLANE; i++)
     put(p, p->lane[i], name[i], 1);
   emit_row(p);
 }
@@ -299,13 +345,44 @@ put_title(struct picture *p)
   if(p->sel.have_flow) {
     fprintf(p->f, "TCP %s:%u %s xv6 %s:%u", ip_str(f->raddr), f->rport, arrow, ip_str(f->laddr), f->lport);
     if(p->sel.nflow > 1)
-      fprintf(p->f, "  (one of %u connections; --all shows every row, --flow another)", p->sel.nflow);
+      fprintf(p->f, "\none of %u connections: --flow shows another, --all every row", p->sel.nflow);
     putc('\n', p->f);
   }
-  fputs("0 = first frame shown", p->f);
+  fprintf(p->f, "0 = first %s shown", p->from_frame ? "frame" : "row");
   if(p->s->al.method >= CLK_FRAMES && p->s->have_cap)
-    fprintf(p->f, "; between wire and kernel %s%s %ss", glyph(p, "±"), band_str(p->s->band), glyph(p, "µ"));
+    fprintf(p->f, "; between wire and kernel %s%s %ss", p->ascii ? "+-" : "±", band_str(p->s->band), glyph(p, "µ"));
+  if(p->narrow)
+    fprintf(p->f, "\npeer and wire share a lane: %s comes in, %s goes out", glyph(p, "▶"), glyph(p, "◀"));
   fputs("\n\n", p->f);
+}
+
+// The gutter's columns: as wide as what they must hold.
+static void
+fit_gutter(struct picture *p)
+{
+  const struct session *s = p->s;
+  u32 rows = 0, most = 0;
+  i64 lo = 0, hi = 0;
+  for(u32 i = 0; i < s->nitem; i++) {
+    u32 pkt = p->sel.show[i] ? item_pkt(s, &s->item[i]) : 0;
+    i64 w = p->sel.show[i] ? s->item[i].w - p->zero : 0;
+    rows += p->sel.show[i];
+    most = pkt > most ? pkt : most;
+    lo = w < lo ? w : lo;
+    hi = w > hi ? w : hi;
+  }
+  int neg = (int)strlen(us_str(lo)) + 1, pos = (int)strlen(us_str(hi)) + 2;
+  p->wrow = 3;
+  p->wtime = p->narrow ? 9 : 11;
+  p->wdelta = p->narrow ? 7 : 9;
+  p->wpkt = p->narrow ? 4 : 5;
+  p->wtime = neg > p->wtime ? neg : p->wtime;
+  p->wtime = pos > p->wtime ? pos : p->wtime;
+  for(u32 n = 1000; n <= rows && n < 1000000000; n *= 10)
+    p->wrow++;
+  for(u32 n = p->narrow ? 100 : 1000; n <= most && n < 1000000000; n *= 10)
+    p->wpkt++;
+  p->gutter = p->wrow + p->wtime + p->wdelta + p->wpkt + (p->narrow ? 1 : 2);
 }
 
 // Lane columns for the width at hand; up to 80 peer and wire share a lane.
@@ -320,8 +397,8 @@ lay_out(struct picture *p)
                    : w > MAXWIDTH ? MAXWIDTH
                                   : w;
   p->width = w;
-  bool narrow = w < 112;
-  p->gutter = narrow ? 26 : 30;
+  bool narrow = p->narrow = w < 112;
+  fit_gutter(p);
   int lanes = narrow ? NLANE - 1 : NLANE, each = (w - p->gutter - (narrow ? 0 : 4)) / lanes;
   for(int i = 0; i <= NLANE; i++)
     p->lane[i] = p->gutter + each * (narrow && i > 0 ? i - 1 : i);
@@ -346,8 +423,11 @@ draw(struct picture *p)
   for(u32 i = 0; i < s->nitem; i++)
     if(p->sel.show[i] && (first == NOREC || (s->item[i].frame && !s->item[first].frame)))
       first = i;
-  if(first != NOREC)
+  if(first != NOREC) {
     p->zero = s->item[first].w;
+    p->from_frame = s->item[first].frame;
+  }
+  lay_out(p);
   put_title(p);
   put_heads(p);
   for(u32 i = 0; i < s->nitem; i++) {
@@ -377,7 +457,6 @@ cmd_ladder(struct opts *o)
   if((rc = timeline_select(&s, o, pick, &p->sel)) < 0 || (rc = out_open(&out, o->out)) < 0)
     return rc;
   p->f = out.f;
-  lay_out(p);
   draw(p);
   rc = out_close(&out, true);
   if(!o->quiet)
