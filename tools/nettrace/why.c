@@ -15,34 +15,73 @@ rows_of(const struct session *s, u32 pkt, u32 *n)
   return v;
 }
 
+// One row of the journey.
+struct step {
+  const struct frame *frame; // or 0
+  const char *stage, *event;
+  char label[1200], more[400];
+  i64 gap; // since the packet's row before
+};
+
 static void
-print_rows(const struct session *s, const u32 *v, u32 n, FILE *f)
+step_of(struct step *t, const struct session *s, const struct item *it, struct labels *labels)
 {
-  struct labels *labels = xmalloc(sizeof *labels);
-  i64 sum = 0;
+  *t = (struct step){.frame = it->frame ? &s->cap.f[it->idx] : 0, .stage = "WIRE", .event = "frame"};
+  if(it->frame) {
+    label_frame(t->label, sizeof t->label, t->frame, labels);
+    label_payload(t->more, sizeof t->more, t->frame);
+    return;
+  }
+  const struct event *e = rec_event(s->b, &s->b->rec[it->idx]);
+  label_rec(t->label, sizeof t->label, s, &s->b->rec[it->idx], labels);
+  t->stage = e ? e->stagename : "?";
+  t->event = e ? e->name : "event";
+}
+
+static void
+row_json(const struct step *t, i64 w, FILE *f)
+{
+  fputc('{', f);
+  if(t->frame) {
+    fputs("\"bytes\":\"", f);
+    for(u32 i = 0; i < t->frame->caplen; i++)
+      fprintf(f, "%02x", t->frame->data[i]);
+    fputs("\",", f);
+  }
+  fputs("\"event\":", f);
+  put_json(f, t->event, strlen(t->event));
+  fprintf(f, ",\"gap_ns\":%lld,\"label\":", t->gap);
+  put_json(f, t->label, strlen(t->label));
+  fputs(",\"stage\":", f);
+  put_json(f, t->stage, strlen(t->stage));
+  fprintf(f, ",\"t_ns\":%lld}", w);
+}
+
+// The packet's rows v; the gaps between them add up to the whole.
+static void
+print_rows(const struct session *s, const u32 *v, u32 n, FILE *f, bool json)
+{
+  static struct labels labels;
+  static struct step t;
+  i64 sum = 0, first = s->item[v[0]].w;
   for(u32 i = 0, k = 0; k < n && i < s->nitem; i++) {
     const struct item *it = &s->item[i];
-    label_learn(labels, s, it);
+    label_learn(&labels, s, it);
     if(i != v[k])
       continue;
-    char label[1200], more[400] = "";
-    i64 gap = k ? it->w - s->item[v[k - 1]].w : 0;
-    sum += gap;
-    if(it->frame) {
-      label_frame(label, sizeof label, &s->cap.f[it->idx], labels);
-      label_payload(more, sizeof more, &s->cap.f[it->idx]);
-    } else
-      label_rec(label, sizeof label, s, &s->b->rec[it->idx], labels);
-    const struct event *e = it->frame ? 0 : rec_event(s->b, &s->b->rec[it->idx]);
-    fprintf(f, "%10s %9s  %-8s %-13s %s%s%s\n", us_str(it->w - s->item[v[0]].w), us_str(gap), it->frame ? "WIRE" : e ? e->stagename
-                                                                                                                     : "?",
-            it->frame ? "frame" : e ? e->name
-                                    : "event",
-            label, *more ? "  " : "", more);
+    step_of(&t, s, it, &labels);
+    t.gap = k ? it->w - s->item[v[k - 1]].w : 0;
+    sum += t.gap;
+    if(json && k)
+      putc(',', f);
+    if(json)
+      row_json(&t, it->w, f);
+    else
+      fprintf(f, "%10s %9s  %-8s %-13s %s%s%s\n", us_str(it->w - first), us_str(t.gap), t.stage, t.event, t.label, *t.more ? "  " : "", t.more);
     k++;
   }
-  fprintf(f, "%10s %9s  sum of the gaps\n", us_str(s->item[v[n - 1]].w - s->item[v[0]].w), us_str(sum));
-  free(labels);
+  if(!json)
+    fprintf(f, "%10s %9s  sum of the gaps\n", us_str(s->item[v[n - 1]].w - first), us_str(sum));
 }
 
 // Copy text to f, each character as --ascii shows it.
@@ -58,18 +97,27 @@ put_ascii(FILE *f, const char *text)
 
 // Packets it comes from, and packets that come from it.
 static void
-print_links(const struct session *s, u32 pkt, FILE *f)
+print_links(const struct session *s, u32 pkt, FILE *f, bool json)
 {
+  const char *sep = "";
   for(u32 i = 0; i < s->b->nrec; i++) {
     if(!rec_is(s, i, "pkt_link"))
       continue;
     const struct rec *r = &s->b->rec[i];
     const char *kind = rec_named(s->b, r, "kind");
     u32 child = rec_slot(s->b, r)->pkt, parent = (u32)rec_get(s->b, r, "parent");
-    if(child == pkt)
-      fprintf(f, "is %s of #%u\n", kind ? kind : "linked", parent);
-    if(parent == pkt)
-      fprintf(f, "#%u is %s of it\n", child, kind ? kind : "linked");
+    kind = kind ? kind : "linked";
+    if(child != pkt && parent != pkt)
+      continue;
+    if(json) {
+      fprintf(f, "%s{\"child\":%u,\"kind\":", sep, child);
+      put_json(f, kind, strlen(kind));
+      fprintf(f, ",\"parent\":%u}", parent);
+    } else if(child == pkt)
+      fprintf(f, "is %s of #%u\n", kind, parent);
+    else
+      fprintf(f, "#%u is %s of it\n", child, kind);
+    sep = ",";
   }
 }
 
@@ -120,6 +168,27 @@ packet_named(struct session *s, const struct opts *o, const char *arg, u32 *pkt)
   return rc ? rc : seterr(EX_BADUSE, "%s: the selection has %u packets", arg, seen.n);
 }
 
+static void
+print_text(const struct session *s, u32 pkt, const u32 *v, u32 n, FILE *f)
+{
+  fprintf(f, "packet #%u\n   time µs      Δ µs\n", pkt);
+  print_rows(s, v, n, f, false);
+  print_links(s, pkt, f, false);
+  for(u32 i = 0; i < n; i++)
+    if(s->item[v[i]].frame)
+      print_bytes(&s->cap.f[s->item[v[i]].idx], f);
+}
+
+static void
+print_json(const struct session *s, u32 pkt, const u32 *v, u32 n, FILE *f)
+{
+  fprintf(f, "{\"band_ns\":%lld,\"links\":[", s->band);
+  print_links(s, pkt, f, true);
+  fprintf(f, "],\"pkt\":%u,\"rows\":[", pkt);
+  print_rows(s, v, n, f, true);
+  fprintf(f, "],\"schema\":\"nettrace-why/1\",\"total_ns\":%lld}\n", s->item[v[n - 1]].w - s->item[v[0]].w);
+}
+
 int
 cmd_why(struct opts *o)
 {
@@ -141,16 +210,14 @@ cmd_why(struct opts *o)
     return rc;
   char *text = 0;
   size_t len;
-  FILE *f = o->ascii ? open_memstream(&text, &len) : out.f;
+  FILE *f = o->ascii && !o->json ? open_memstream(&text, &len) : out.f;
   if(f == 0)
     abort(); // no memory
-  fprintf(f, "packet #%u\n   time µs      Δ µs\n", pkt);
-  print_rows(&s, v, n, f);
-  print_links(&s, pkt, f);
-  for(u32 i = 0; i < n; i++)
-    if(s.item[v[i]].frame)
-      print_bytes(&s.cap.f[s.item[v[i]].idx], f);
-  if(o->ascii) {
+  if(o->json)
+    print_json(&s, pkt, v, n, f);
+  else
+    print_text(&s, pkt, v, n, f);
+  if(f != out.f) {
     fclose(f);
     put_ascii(out.f, text);
     free(text);
