@@ -237,6 +237,8 @@ class Command(gdb.Command):
     def invoke(self, argument, from_tty):
         del from_tty
         options = self.parser.parse_args(gdb.string_to_argv(argument))
+        if not gdb.selected_inferior().threads():
+            raise gdb.GdbError(f'{self.name}: no guest: it has ended, or gdb is not attached')
         try:
             if self.mapped:
                 check_kernel()

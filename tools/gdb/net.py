@@ -7,7 +7,7 @@ never a counter.  In a dump there are no registers, and the commands say so.
 
 import gdb
 
-from common import (Command, LIMIT, bits, chain, deref, ipv4, ipv4_host, is_kernel, mac, number, place, read, symbol, var,
+from common import (LIMIT, Command, bits, chain, deref, ipv4, ipv4_host, is_kernel, mac, place, read, symbol, var,
                     warnings, whole)
 from nettrace import page, ring_records, metadata
 from proc import descriptors, now_tsc, processes, title

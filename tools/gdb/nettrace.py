@@ -152,6 +152,28 @@ def ring_records(names):
                 yield name, pkt, fields
 
 
+def record_row(cpu, seq, raw, body):
+    """A record as net-trace prints it; its time is added there."""
+    ts, event, ctx, _, _, pkt, sock, pid = HEAD.unpack_from(raw)
+    name, stage, fields = metadata().decode(event, body)
+    return {'tsc': ts, 'cpu': cpu, 'ctx': (CONTEXTS + ['?'] * 11)[ctx >> 4], 'seq': seq, 'pkt': pkt, 'sock': sock,
+            'pid': pid, 'event': name, 'stage': stage, 'fields': fields}
+
+
+def show_row(row):
+    """The text of a row; its time in microseconds in front, if it has one."""
+    who = f'pid={row["pid"]} ' * (row['pid'] > 0) + f'#{row["pkt"]} ' * (row['pkt'] > 0) + \
+        f'sock={row["sock"]} ' * (row['sock'] > 0)
+    when = '' if row['us'] is None else f'{row["us"]:>10.1f} '
+    return f'{when}cpu{row["cpu"]} {row["ctx"]} {who}{row["event"]} ' + \
+        ' '.join(f'{name}={short(value)}' for name, value in row['fields'].items())
+
+
+def short(value):
+    """Bytes and texts as far as they fit a line; --json has all."""
+    return value[:47] + '...' if isinstance(value, str) and len(value) > 50 else value
+
+
 class NetTrace(Command):
     """net-trace [-n N] [--cpu C] [--pkt ID] [--sock S] [--event NAME] [--json]
 
@@ -185,7 +207,7 @@ socket, event, fields.
         wanted = [ring for ring in all_rings if options.cpu in (None, ring.cpu)]
         found = []
         for ring in wanted:
-            found += self.last(ring, meta, options)
+            found += self.last(ring, options)
         found.sort(key=lambda row: (row['tsc'], row['cpu'], row['seq']))
         found = found[-options.n:]
         for row in found:
@@ -196,27 +218,23 @@ socket, event, fields.
             print(f'{torn} slot{"s" * (torn > 1)} not complete when the guest was stopped')
 
     @staticmethod
-    def last(ring, meta, options):
+    def last(ring, options):
         """At most options.n rows of one ring that the options want."""
         rows = []
-        for number, raw, body in ring.records():
-            ts, event, ctx, _, _, pkt, sock, pid = HEAD.unpack_from(raw)
+        for seq, raw, body in ring.records():
+            _, _, _, _, _, pkt, sock, _ = HEAD.unpack_from(raw)
             if options.pkt not in (None, pkt) or options.sock not in (None, sock):
                 continue
-            name, stage, fields = meta.decode(event, body)
-            if options.event in (None, name):
-                rows.append({'tsc': ts, 'cpu': ring.cpu, 'ctx': (CONTEXTS + ['?'] * 11)[ctx >> 4], 'seq': number,
-                             'pkt': pkt, 'sock': sock, 'pid': pid, 'event': name, 'stage': stage, 'fields': fields})
+            row = record_row(ring.cpu, seq, raw, body)
+            if options.event in (None, row['event']):
+                rows.append(row)
             if len(rows) == options.n:
                 break
         return rows
 
     @staticmethod
     def line(row):
-        who = f'pid={row["pid"]} ' * (row['pid'] > 0) + f'#{row["pkt"]} ' * (row['pkt'] > 0) + \
-            f'sock={row["sock"]} ' * (row['sock'] > 0)
-        return f'{row["us"]:>10.1f} cpu{row["cpu"]} {row["ctx"]} {who}{row["event"]} ' + \
-            ' '.join(f'{name}={value}' for name, value in row['fields'].items())
+        return show_row(row)
 
 
 NetTrace()

@@ -9,7 +9,7 @@ import re
 
 import gdb
 
-from common import (DEVSPACE, KERNBASE, KSTACKS, LIMIT, PAGE, Command, chain, deref, is_kernel, number, physical, place, source, symbol,
+from common import (DEVSPACE, KERNBASE, KSTACKS, LIMIT, PAGE, Command, chain, deref, is_kernel, number, physical, place, source,
                     text, var, warnings, whole, word)
 from nettrace import metadata
 
