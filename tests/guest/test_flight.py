@@ -4,9 +4,10 @@ still there, up to the very last, in the file that was the guest's memory.
 Each test ends a guest by force after a request whose last packets and whose mark are known.
 What the host tool then reads of the memory's file is compared with our own reader's
 (tests/lib/evidence.py), and with the frames that QEMU captured.  gdb reads the ring of a
-guest that has panicked and stands still; after QEMU's end there is nothing for gdb to talk to.
+guest that has panicked and stands still, and after QEMU's end a core file of the memory.
 """
 
+import json
 import os
 import re
 import signal
@@ -20,6 +21,7 @@ from evidence import Ring, Trace, frames
 from vm import CAP, NETTRACE, TOP, VM
 
 KERNBASE = 0x80000000
+INIT = os.path.join(TOP, 'tools', 'gdb', 'init.gdb')
 
 
 @pytest.fixture
@@ -115,6 +117,7 @@ def test_after_a_panic(flight, tmp_path):
     last = [row for row in rows if row['event'] == 'sys_enter'][-1]
     assert (last['fields']['nr'], last['pid']) == (call_number(vm, 'kdebug'), rows[-1]['pid'])
     assert Ring(ram(vm)).header['flags'] & 2, 'the panic is noted'
+    check_core(vm)
 
 
 def test_after_a_triple_fault(flight, tmp_path):
@@ -127,6 +130,7 @@ def test_after_a_triple_fault(flight, tmp_path):
     assert 'panic' not in vm.output() and vm.status()['qemu_status'] == '0'
     check(vm, tmp_path)
     assert not Ring(ram(vm)).header['flags'] & 3
+    check_core(vm)
 
 
 def test_after_a_kill(flight, tmp_path):
@@ -153,6 +157,36 @@ def test_after_a_kill(flight, tmp_path):
     assert vm.status()['qemu_status'] == '137'
     rows = check(vm, tmp_path)
     assert any(row['event'] == 'sock_read' for row in rows[[row['event'] for row in rows].index('mark'):])
+    check_core(vm)
+
+
+def check_core(vm):
+    """gdb, on a core file of the memory, has the same last records as the host tool."""
+    made = subprocess.run([os.path.join(TOP, 'tools', 'gdb', 'core'), vm.dir], stdout=subprocess.PIPE, timeout=CAP,
+                          check=True).stdout.decode()
+    assert made == os.path.join(vm.dir, 'core') + '\n'
+    words = gdb_on(vm, 'core-file core', 'source ' + INIT, 'net-trace -n 100000 --json', 'net-trace -n 3')
+    host = records(tool('dump', '-q', '--json', vm.dir), vm)
+    rows = records(words, vm)
+    for row in rows:
+        del row['us']  # before the newest one
+        if row['event'] == 'frame':
+            row['fields']['data'] = row['fields']['data'].replace(' ', '')
+    assert len(host) > 300 and rows == [{key: row[key] for key in rows[0]} for row in host]
+    assert [f' {row["event"]} ' in line for row, line in zip(host[-3:], words.splitlines()[-3:])] == 3 * [True]
+
+
+def records(text, vm):
+    """The records among a tool's lines, without addresses: which symbol one belongs to is
+    a matter of taste."""
+    ring = Ring(ram(vm))
+    rows = [json.loads(line) for line in text.splitlines() if line.startswith('{')]
+    rows = [row for row in rows if row['event'] not in (None, 'lost')]
+    for row in rows:
+        for _, name, unit in ring.events[ring.ids[row['event']]][2]:
+            if unit == 'addr':
+                del row['fields'][name]
+    return rows
 
 
 def children(pid):
@@ -191,7 +225,7 @@ def test_a_slot_in_flight(flight, tmp_path):
     """The machine ends between the reservation of a slot and its last store: the host tool
     and gdb's net-trace both say that this one slot was never completed, and no other."""
     vm = flight(cpus=1)
-    words = gdb(vm, 'source ' + os.path.join(TOP, 'tools', 'gdb', 'init.gdb'), 'hbreak trace_begin', 'continue',
+    words = gdb(vm, 'source ' + INIT, 'hbreak trace_begin', 'continue',
                 'thbreak *(*(unsigned *)$esp)', 'delete 1', 'continue', 'net-trace -n 3', 'kill')
     ended(vm)
     ring = Ring(ram(vm))
@@ -210,8 +244,11 @@ def test_a_slot_in_flight(flight, tmp_path):
 
 def gdb(vm, *commands):
     """Run gdb's commands on the guest; return what it says."""
-    args = ['gdb', '-nx', '-batch', 'kernel.elf', '-ex', 'set architecture i386', '-ex', 'target remote gdb.sock']
-    args += [word for line in commands for word in ('-ex', line)]
+    return gdb_on(vm, 'set architecture i386', 'target remote gdb.sock', *commands)
+
+
+def gdb_on(vm, *commands):
+    args = ['gdb', '-nx', '-batch', 'kernel.elf', *(word for line in commands for word in ('-ex', line))]
     done = subprocess.run(args, cwd=vm.dir, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           timeout=CAP, env=dict(os.environ, XV6_TOP=TOP))
     assert done.returncode == 0, done.stdout.decode()
