@@ -2,7 +2,8 @@
 
 What is judged lies in two programs of the guest, tests/guest/prog/trctl and trstress;
 for the flood, a reader of our own follows the rings in the guest's memory meanwhile.
-TRACE_LONG=1 makes ten million events, another number that many calls by each writer.
+TRACE_LONG=1 makes ten million events, another number that many calls by each writer;
+FLIPS=N is how often all events and functions go on and off meanwhile.
 """
 
 import mmap
@@ -20,13 +21,14 @@ from vm import BUILD, CAP
 TESTS = ('-i', os.path.join(BUILD, 'tests.img'))
 M32 = 0xffffffff
 LONG = int(os.environ.get('TRACE_LONG') or 0)
+FLIPS = int(os.environ.get('FLIPS') or 0)
 CALLS = 1250000 if LONG == 1 else LONG or 5000  # of each of four processes, at least two events each
 
 
 @pytest.fixture(autouse=True)
 def long_cap(cap):
     """The long versions have no cap: who asks for them waits."""
-    if LONG:
+    if LONG or FLIPS:
         signal.alarm(0)
 
 
@@ -121,7 +123,7 @@ def flood(vm, calls, mode='', keep=False):
     the host's is reader 'host'."""
     live = Live(os.path.join(vm.dir, 'ram'), keep)
     live.start()
-    said = vm.cmd(f'trstress {calls} {mode}', timeout=(90 if LONG else 4) * CAP)
+    said = vm.cmd(f'trstress {calls} {mode}', timeout=(90 if LONG or FLIPS else 4) * CAP)
     live.done = True
     live.join()
     assert 'trstress: done' in said and 'WRONG' not in said, said[-3000:]
@@ -227,3 +229,14 @@ def test_flood_lossless(boot):
     vm.cmd('cat README > /dev/null; cat README > /dev/null')
     after = Ring(os.path.join(vm.dir, 'ram'))
     assert sum(after.heads) > before and after.dropped == ring.dropped
+
+
+def test_flood_flipped(boot):
+    """All events and functions go on and off while four CPUs work and eight readers and the
+    host follow: every account is as exact as in a quiet life."""
+    vm = boot(cpus=4, mb=64, extra=TESTS, append='trace=all trace_slots=4096')
+    ring, *_ = flood(vm, FLIPS or 8, 'flip')
+    emitted = sum(map(sum, ring.emitted))
+    print(f'{emitted} events')
+    assert emitted > 4096
+    assert 'status 200' in vm.cmd('fetch -n 3 http://127.0.0.1/rc')

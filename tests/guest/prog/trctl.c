@@ -91,6 +91,24 @@ events(int fd, int nr)
   return got;
 }
 
+// A line for each event of .stat that is on, without its counts.
+static u32
+events_on(void)
+{
+  u32 hash = 0, on = 0;
+  const char *line = account();
+  for(u32 name = 0; line && *line; line = strchr(line, '\n'), line += line != 0) {
+    const char *end = strchr(line, '\n');
+    if(!equal(line, "event ", 6) || !equal(end - 3, " on", 3))
+      continue;
+    for(name = 0; line[6] != ' '; line++)
+      name = name * 31 + line[6];
+    hash ^= name * 2654435761u;
+    on++;
+  }
+  return hash + on;
+}
+
 static void
 bad_lines(void)
 {
@@ -123,14 +141,76 @@ bad_lines(void)
     {"stop-on mark after x", "err \"stop-on: want at most 1000000 slots behind after\""},
     {"stop-on tcp_state to == HAPPY after 3", "err \"unknown name HAPPY\""},
     {"nonsense", "err \"unknown command\""},
+    {"ENABLE mark", "err \"unknown command\""},
+    {"enable\tmark", "err \"unknown command\""},
+    {"enable", "err \"unknown event \""},
+    {"enable zz*", "err \"unknown event zz*\""},
+    {"enable sleep,@NONE", "err \"unknown event @NONE\""},
+    {"disable", "err \"unknown event \""},
+    {"disable mark,tcpx", "err \"unknown event tcpx\""},
+    {"base", "err \"want + or - before each pattern\""},
+    {"base +frame,pbuf_alloc", "err \"want + or - before each pattern\""},
+    {"base +frame,-nix", "err \"unknown event nix\""},
+    {"filter mark pid", "err \"want one of"},
+    {"filter nosuch pid == 1", "err \"unknown event nosuch\""},
+    {"only x", "err \"only: want pkt N"},
+    {"only cpu 1", "err \"only: want pkt N"},
+    {"only pkt x", "err \"only: want pkt N"},
+    {"only pkt 1 2", "err \"only: want pkt N"},
+    {"only pkt 4294967296", "err \"only: want pkt N"},
+    {"only sock 0", "err \"only: want pkt N"},
+    {"only pid 0", "err \"only: want pkt N"},
+    {"only flow", "err \"only: want pkt N"},
+    {"only flow 10.0.2.256:80-10.0.2.2:1", "err \"only: want pkt N"},
+    {"only flow 10.0.2.15:80-10.0.2.2:65536", "err \"only: want pkt N"},
+    {"only flow 10.0.2.15:80 10.0.2.2:1", "err \"only: want pkt N"},
+    {"mode", "err \"mode: want overwrite or lossless\""},
+    {"mode lossless 1", "err \"mode: want overwrite or lossless\""},
+    {"from", "err \"from: want oldest, now, or -N"},
+    {"from -", "err \"from: want oldest, now, or -N"},
+    {"from 5", "err \"from: want oldest, now, or -N"},
+    {"from -131073", "err \"from: want oldest, now, or -N"},
+    {"timeout", "err \"timeout: want milliseconds, at most 600000\""},
+    {"timeout -1", "err \"timeout: want milliseconds, at most 600000\""},
+    {"timeout 600001", "err \"timeout: want milliseconds, at most 600000\""},
+    {"self", "err \"self: want on or off\""},
+    {"sync 1", "err \"sync: takes no argument\""},
+    {"snap 1", "err \"snap: takes no argument\""},
+    {"snaplen", "err \"snaplen: want 37, 85, 133 or 181\""},
+    {"snaplen 37x", "err \"snaplen: want 37, 85, 133 or 181\""},
+    {"mark", "err \"mark: want 1 to 100 characters\""},
+    {"stop-on", "err \"unknown event \""},
+    {"stop-on mark text == 1", "err \"field is no number text\""},
+    {"stop-on mark pid after 1", "err \"want one of"},
+    {"stop-on mark after 1000001", "err \"stop-on: want at most 1000000 slots behind after\""},
+    {"stop now", "err \"stop: takes no argument\""},
+    {"start now", "err \"start: takes no argument\""},
+    {"func", "err \"func: "},
+    {"func nosuch", "err \"func: "},
   };
   int fd = open("/dev/nettrace", O_RDWR | O_NONBLOCK), wo = open("/dev/nettrace", O_WRONLY);
+  IS(read(fd, buf, 255), -EINVAL);
+  IS(read(fd, buf, 256), 256); // nothing was consumed: the header comes
+  IS(equal(buf, "NETTRF1", 8), 1);
+  IS(say(fd, "disable *\nenable mark"), 21);
+  u32 on = events_on();
   for(u32 i = 0; i < sizeof(line) / sizeof(line[0]); i++)
     refused(fd, line[i][0], line[i][1]);
+  IS(events_on(), on);
+  IS(has(account(), "frozen 0"), 1);
+  IS(has(account(), "mode lossless"), 0);
+  drain(fd);
+  IS(say(fd, "mark one"), 8);
+  IS(events(fd, -1), 1); // what it asked for, and all of it
+  IS(write(fd, "mark two\nmark three\nnonsense\nmark four", 39), -EINVAL);
+  IS(events(fd, -1), 2); // the lines before the wrong one
   refused(wo, "filter mark pid == 1", "refused \"filter: not open for reading\"");
   refused(wo, "mode lossless", "refused \"mode: not open for reading\"");
   refused(wo, "self on", "refused \"self: not open for reading\"");
   refused(wo, "only off", "refused \"only: not open for reading\"");
+  refused(wo, "from now", "refused \"from: not open for reading\"");
+  refused(wo, "timeout 1", "refused \"timeout: not open for reading\"");
+  refused(wo, "sync", "refused \"sync: not open for reading\"");
   memset(buf, '#', 600);
   IS(write(wo, buf, 127), 127);
   IS(write(wo, buf, 128), -EINVAL);
@@ -143,8 +223,7 @@ bad_lines(void)
   IS(read(fd, (void *)0x80100000, 4096), -EFAULT);
   IS(read(fd, (void *)bad_lines, 4096), -EFAULT);
   IS(read(fd, buf, 255), -EINVAL);
-  IS(read(fd, buf, 256), 256); // nothing was consumed: the header comes
-  IS(equal(buf, "NETTRF1", 8), 1);
+  IS(read(fd, buf, 1), -EINVAL);
   IS(read(wo, buf, 4096), -1);
   for(int i = 0; i < 8; i++)
     IS(say(fd, "filter mark pid == 1"), 20);

@@ -1,11 +1,12 @@
-// trstress N [lossless|all]: four processes make N system calls each while eight read the
-// trace; then the ring is frozen and each reader judges what it got.
+// trstress N [lossless|all|flip]: four processes make N system calls each while eight read
+// the trace; then the ring is frozen and each reader judges what it got.
 // For tests/guest/test_tracectl.py.
 //
 // The readers: three fast ones, one with the smallest buffer, one that rests, one that
 // asks for a byte and for 255 before each read, one that is killed, one with a filter.
 // With lossless the first four ask to lose nothing; with all nobody is killed and
-// nobody has a filter.  What is not as it must be is a line "WRONG ..."; each reader
+// nobody has a filter.  With flip the four work, one of them over the network, for as
+// long as it takes to turn all events and all functions on and off N times.  What is not as it must be is a line "WRONG ..."; each reader
 // that ends says what it counted.
 #include "types.h"
 #include "fcntl.h"
@@ -218,13 +219,42 @@ reader(char mode, int ready)
   exits(stats > 0 ? 0 : 1);
 }
 
+// N system calls; without end when all goes on and off meanwhile.
+static void
+writer(int n, char mode, int first, int ready)
+{
+  struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(9000), .sin_addr = {htonl(0x7f000001)}};
+  int s = mode == 'f' && first ? socket(AF_INET, SOCK_DGRAM, 0) : -1;
+  if(s >= 0)
+    same("bind and connect", bind(s, &at, sizeof(at)) | connect(s, &at, sizeof(at)), 0);
+  if(mode == 'f')
+    write(ready, "w", 1);
+  for(int i = 0; mode == 'f' || i < n; i++) {
+    getpid();
+    if(s >= 0 && (send(s, "flip", 4, 0) != 4 || recv(s, buf.c, 4, 0) != 4))
+      wrong("datagram", i, 0);
+  }
+  exits(0);
+}
+
+static void
+flip(int n)
+{
+  int ctl = open("/dev/nettrace", O_WRONLY);
+  for(int i = 0; i < n; i++) {
+    say(ctl, i % 2 ? "func off" : "func *");
+    say(ctl, i % 4 < 2 ? "base +*" : "base -*");
+  }
+  close(ctl);
+}
+
 int
 main(int argc, char *argv[])
 {
   int pid[NREAD + NWRITE], ready[2], status;
   char c, mode = argc > 2 ? argv[2][0] : 0;
   if(argc < 2 || pipe(ready) < 0) {
-    printf(2, "usage: trstress N [lossless|all]\n");
+    printf(2, "usage: trstress N [lossless|all|flip]\n");
     exits(2);
   }
   for(me = 0; me < NREAD; me++)
@@ -233,11 +263,14 @@ main(int argc, char *argv[])
   for(int i = 0; i < NREAD; i++)
     read(ready[0], &c, 1);
   for(int i = NREAD; i < NREAD + NWRITE; i++)
-    if((pid[i] = fork()) == 0) {
-      for(int n = atoi(argv[1]); n > 0; n--)
-        getpid();
-      exits(0);
-    }
+    if((pid[i] = fork()) == 0)
+      writer(atoi(argv[1]), mode, i == NREAD, ready[1]);
+  for(int i = NREAD; i < NREAD + NWRITE && mode == 'f'; i++)
+    read(ready[0], &c, 1);
+  if(mode == 'f')
+    flip(atoi(argv[1]));
+  for(int i = NREAD; i < NREAD + NWRITE && mode == 'f'; i++)
+    kill(pid[i]);
   waitpid(pid[NREAD], &status, 0);
   if(mode != 'a')
     kill(pid[KILLED]);
