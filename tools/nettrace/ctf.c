@@ -67,7 +67,7 @@ is_hex(const struct field *f)
 static void
 put_integer(FILE *f, u32 size, bool sign, bool hex)
 {
-  fprintf(f, "integer { size = %u; align = 8; signed = %s; base = %u; }", size * 8, sign ? "true" : "false", hex ? 16 : 10);
+  fprintf(f, "integer { size = %u; align = 8; signed = %s; base = %s; }", size * 8, sign ? "true" : "false", hex ? "16" : "10");
 }
 
 // The largest named value that a field of this type can hold.

@@ -266,7 +266,7 @@ print_info(const struct two *t, const struct opts *o, FILE *f)
     session_summary(&d->s, f);
   }
   i64 d = two_offset(t);
-  fprintf(f, "clocks    A's is %s µs %s of B's, %s\n", us_str(d < 0 ? -d : d), d < 0 ? "behind" : "ahead", two_band(t));
+  fprintf(f, "clocks    A's is %s µs %s B's, %s\n", us_str(d < 0 ? -d : d), d < 0 ? "behind" : "ahead of", two_band(t));
   for(int k = 0; k < 2; k++) {
     const u32 *n = t->side[k].n;
     fprintf(f, "%c to %c    %u frames: %u arrived once, %u more than once, %u damaged, %u lost, %u while nobody was there\n", 'A' + k, 'B' - k,
