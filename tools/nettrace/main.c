@@ -356,6 +356,7 @@ main(int argc, char **argv)
   }
   ascii_only = o.ascii;
   verbose = o.verbose;
+  limit_memory(true);
   if(rc == 0)
     rc = two_runs(&o) ? cmd_two(c->name, &o) : c->run(&o);
   if(rc < 0)

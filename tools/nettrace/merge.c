@@ -329,6 +329,7 @@ cmd_wireshark(struct opts *o)
   char *full = realpath(ws, 0), *file = realpath(merged, 0);
   setenv("WIRESHARK_CONFIG_DIR", full, 1);
   setenv("NETTRACE_MERGED", file, 1);
+  limit_memory(false);
   if(o->rest && o->rest[0])
     execvp(o->rest[0], o->rest);
   else

@@ -7,6 +7,8 @@
 #include <string.h>
 #include "tool.h"
 
+#define NNAMES (4 * MAXEVENTS) // places in the table of names
+
 #define MAXSETS 1024 // each name is looked for among them
 
 const char *const stage_name[] = {"WIRE", "DRIVER", "NETIF", "STACK", "SOCKET", "SYSCALL", "CPU", "META", "MEM", "OTHER"};
@@ -90,6 +92,16 @@ parse_name(struct meta *m, char *s, bool bits)
   return 0;
 }
 
+// Where the event of this name stands in the table of names, or is to stand.
+static struct event **
+name_slot(const struct meta *m, const char *name)
+{
+  u32 h = fnv1a(name, strlen(name));
+  while(m->byname[h % NNAMES] && strcmp(m->byname[h % NNAMES]->name, name))
+    h++;
+  return &m->byname[h % NNAMES];
+}
+
 // event ID NAME STAGE doc
 static const char *
 parse_event(struct meta *m, char *s, struct event **cur)
@@ -104,7 +116,7 @@ parse_event(struct meta *m, char *s, struct event **cur)
     return "this event id was used before";
   if(meta_event(m, name))
     return "this event name was used before";
-  struct event *e = *cur = m->ev[id] = xmalloc(sizeof *e);
+  struct event *e = *cur = m->ev[id] = *name_slot(m, name) = xmalloc(sizeof *e);
   e->id = (u16)id;
   e->name = name;
   e->stagename = stage;
@@ -127,6 +139,8 @@ parse_field(char *s, struct event *e)
     return "a type, a name and a unit are needed";
   if(e->nfield == MAXFIELDS)
     return "too many fields";
+  if(e->nfield % 8 == 0)
+    e->f = xrealloc(e->f, (e->nfield + 8u) * sizeof *e->f);
   struct field *prev = e->nfield ? &e->f[e->nfield - 1] : 0;
   if(prev && prev->size == 0)
     return "a field behind text or bytes";
@@ -183,6 +197,7 @@ meta_parse(struct meta *m, const char *text, u32 len, const char *file)
   if(len > 1 << 20)
     return seterr(EX_BADIN, "%s: metadata of %u bytes: more than 1 MiB", file, len);
   m->ev = xmalloc(MAXEVENTS * sizeof *m->ev);
+  m->byname = xmalloc(NNAMES * sizeof *m->byname);
   m->text = xmalloc(len + 1);
   m->raw = xmalloc(len + 1);
   memcpy(m->text, text, len);
@@ -218,13 +233,17 @@ meta_parse(struct meta *m, const char *text, u32 len, const char *file)
 void
 meta_free(struct meta *m)
 {
-  for(u32 i = 0; i < m->top; i++)
+  for(u32 i = 0; i < m->top; i++) {
+    if(m->ev[i])
+      free(m->ev[i]->f);
     free(m->ev[i]);
+  }
   for(u32 i = 0; i < m->nset; i++) {
     free(m->set[i]->v);
     free(m->set[i]);
   }
   free(m->ev);
+  free(m->byname);
   free(m->set);
   free(m->text);
   free(m->raw);
@@ -234,10 +253,7 @@ meta_free(struct meta *m)
 struct event *
 meta_event(const struct meta *m, const char *name)
 {
-  for(u32 i = 0; i < m->top; i++)
-    if(m->ev[i] && strcmp(m->ev[i]->name, name) == 0)
-      return m->ev[i];
-  return 0;
+  return m->byname ? *name_slot(m, name) : 0;
 }
 
 const struct field *

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "tool.h"
@@ -23,10 +24,22 @@ seterr(int code, const char *fmt, ...)
   return -code;
 }
 
+// Let this process have no more memory of its own than --max-mem, or again all it
+// may: for a program that it becomes.  What is mapped from files does not count.
+void
+limit_memory(bool on)
+{
+  struct rlimit r;
+  if(getrlimit(RLIMIT_DATA, &r) < 0)
+    return;
+  r.rlim_cur = on && max_mem < r.rlim_max ? max_mem : r.rlim_max;
+  setrlimit(RLIMIT_DATA, &r);
+}
+
 static void
 nomem(void)
 {
-  fputs("nettrace: out of memory: select less with --from/--to\n", stderr);
+  fprintf(stderr, "nettrace: the input needs more than %llu MiB of memory: give --max-mem, or less input\n", max_mem >> 20);
   exit(EX_BADIN);
 }
 

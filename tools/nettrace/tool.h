@@ -30,6 +30,8 @@ enum {
 // out.c: messages, escaping, output files
 extern char errtext[512];
 int seterr(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+extern u64 max_mem; // bytes that a command may take
+void limit_memory(bool on);
 void *xmalloc(size_t n);
 void *xrealloc(void *p, size_t n);
 void *xgrow(void *p, u32 n, u32 *cap, size_t each);
@@ -119,7 +121,7 @@ struct event {
   u16 id, nfield;
   u8 stage;
   const char *name, *stagename, *doc;
-  struct field f[MAXFIELDS];
+  struct field *f; // nfield of them
 };
 // One per boot; strings point into text.
 struct meta {
@@ -127,6 +129,7 @@ struct meta {
   u32 len, hash;
   u32 nev, top, nset, setcap; // top: above all ids
   struct event **ev;          // by id, MAXEVENTS of them
+  struct event **byname;      // a hash table
   struct nameset **set;
 };
 int meta_parse(struct meta *m, const char *text, u32 len, const char *file);
@@ -169,7 +172,6 @@ struct trace {
   struct boot *boot;
   char *note; // what was ignored, or 0
 };
-extern u64 max_mem; // bytes that a command may take
 int trace_load(struct trace *t, const char *path);
 int trace_parse(struct trace *t, const u8 *p, size_t len, const char *path);
 void trace_free(struct trace *t);
