@@ -45,6 +45,15 @@ def frames(run):
     return [(row[2][6:12].hex(':'), row[2]) for row in pcap_records(os.path.join(run, 'wire.pcap'))[1]]
 
 
+def delays(runs, sender):
+    """Stamp of the sender's capture minus stamp of the receiver's, ns, of frames sent once."""
+    mac = bytes.fromhex(f'52540012340{sender + 1}')
+    sent, came = [[(row[2], row[0] * 10**9 + row[1] * 1000) for row in pcap_records(os.path.join(run, 'wire.pcap'))[1]
+                   if row[2][6:12] == mac] for run in (runs[sender], runs[1 - sender])]
+    count, when = Counter(data for data, _ in sent), dict(sent)
+    return [when[data] - stamp for data, stamp in came if count[data] == 1]
+
+
 def packets(run):
     """Frame number -> packet, from the records that nettrace matched."""
     rows = [json.loads(line) for line in tool('dump', '-q', '--json', '--only', 'e1000_rx,e1000_tx', run).splitlines()]
@@ -95,6 +104,8 @@ def both_clocks(runs):
     """The clocks, and what became of the frames: as their bytes tell."""
     said = json.loads(tool('info', '-q', '--json', *runs))
     assert said['bounded'] and said['ahead_lo_ns'] <= said['ahead_hi_ns'] and said['crossed'] == 0
+    # A stamp is cut off to 1 us.
+    assert said['ahead_lo_ns'] >= max(delays(runs, 0)) - 999 and said['ahead_hi_ns'] <= 999 - max(delays(runs, 1))
     for k, name in enumerate('ab'):
         mac, fate = f'52:54:00:12:34:0{k + 1}', said[name]
         sent = [data for src, data in frames(runs[k]) if src == mac]
