@@ -198,7 +198,7 @@ $(B)/live: tools/bench/live.c $(filter-out %/main.o,$(NETTRACE:%=$(B)/host/%.o))
 
 # ---- verbs ---------------------------------------------------------------
 
-.PHONY: walk walkthrough-check walkthrough-update help setup setup-test setup-lint setup-bench demo test test-host test-guest test-wire qemu nettop gdb guest \
+.PHONY: lab hint grade walk walkthrough walkthrough-check walkthrough-update help setup setup-test setup-lint setup-bench demo test test-host test-guest test-wire qemu nettop gdb guest \
   plant bench bench-net bench-trace bench-host doctor fuzz lint lint-flags format loc shape clean
 .DEFAULT_GOAL := all
 PYTHON ?= /usr/bin/python3
@@ -263,12 +263,22 @@ WALK = docs/walkthrough/walk
 walk: setup-test ## play a scenario of the walkthrough and show its ladder (S=handshake)
 	@$(BUILD) all
 	@B=$(B) $(PYTHON) $(WALK) run $(or $(S),handshake)
+walkthrough: setup-test ## its chapters as web pages with timelines: build/walkthrough (needs pandoc)
+	@$(BUILD) all
+	@B=$(B) $(PYTHON) $(WALK) pages $(B)/walkthrough
 walkthrough-check: setup-test ## do the walkthrough's listings still hold? Stored runs, and two new ones (CH=04)
 	@$(BUILD) all
 	@B=$(B) $(PYTHON) $(WALK) check --live $(CH)
 walkthrough-update: setup-test ## record its runs anew and rewrite its listings (CH=04)
 	@$(BUILD) all
 	@B=$(B) $(PYTHON) $(WALK) update --live $(CH)
+lab: setup-test ## a lab: your copy of the tree with a fault in it (N=04 ID=name FRESH=1); none named: the list
+	@$(if $(N),$(BUILD) all && $(PYTHON) labs/lab start $(N) $(if $(ID),--id "$(ID)") $(if $(FRESH),--fresh),$(PYTHON) labs/lab list)
+hint: ## the lab's next hint (N=04)
+	@$(PYTHON) labs/lab hint $(N)
+grade: setup-test ## build and test your copy of the lab (N=04 JSON=file)
+	@$(BUILD) all
+	@$(PYTHON) labs/lab grade $(N) $(if $(JSON),--json "$(JSON)")
 plant: setup-test ## plant known faults, see that the tests find them (P=NAME...)
 	@$(MAKE) --no-print-directory $(LWIPREADY)
 	@$(PYTHON) tests/plant/run $(P)

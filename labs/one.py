@@ -1,0 +1,89 @@
+"""One test of one lab, in a process of its own: labs/one.py N TEST.  Called by labs/lab,
+in a copy of the tree with tests/lib on the path.  The last line it prints is the result
+as JSON: status, expected, got, story."""
+
+import importlib.util
+import json
+import os
+import re
+import signal
+import sys
+
+from peer import Bad, Wire
+from vm import CAP, Failed
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+NONCE = os.urandom(16)
+
+
+class Lab:
+    """What a test gets: a guest on a cable of ours, and bytes that nobody can know before."""
+
+    def __init__(self):
+        self.nonce, self.wires = NONCE, []
+
+    def boot(self, append='', **options):
+        """A guest whose cable we hold; the boot ends when its web server listens."""
+        more = f'ip=10.9.0.2/24,10.9.0.1 nonce={NONCE.hex()} {append}'
+        wire = Wire(append=more, name='lab', **options)
+        self.wires.append(wire)
+        wire.start()
+        return wire
+
+    def random(self, n):
+        return os.urandom(n)
+
+    @staticmethod
+    def need(true, expected, got):
+        if not true:
+            raise Fault(expected, got)
+
+
+class Fault(AssertionError):
+    """The task's promise is not kept."""
+
+
+def end(lab):
+    """End the guests; a word of trouble on a console is a fault."""
+    for wire in lab.wires:
+        wire.stop()
+        status = wire.vm.status()
+        if status.get('guest') == 'failed':
+            raise RuntimeError('QEMU failed: ' + json.dumps(status))
+        wire.vm.check()
+        if status.get('guest') == 'panic':
+            raise Fault('a kernel that runs', 'it panicked')
+
+
+def main(n, name):
+    spec = importlib.util.spec_from_file_location('grade', os.path.join(HERE, 'lab' + n, 'grade.py'))
+    grade = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(grade)
+    lab, result = Lab(), {'status': 'pass'}
+    signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(TimeoutError()))
+    signal.alarm(int(CAP) + 20)  # a guest that does not get ready in CAP is the guest's fault
+    try:
+        grade.TESTS[name][1](lab)
+        signal.alarm(0)
+        end(lab)
+    except Fault as e:
+        result = {'status': 'fail', 'expected': e.args[0], 'got': str(e.args[1])}
+    except (Failed, Bad) as e:
+        result = {'status': 'fail', 'got': str(e)}
+    except TimeoutError:
+        result = {'status': 'error', 'got': f'the test was not done after {CAP + 20:.0f} s'}
+    except Exception as e:  # the harness, not the student
+        result = {'status': 'error', 'got': repr(e)}
+    signal.alarm(0)
+    result['story'] = [step for wire in lab.wires for step in wire.vm.steps]
+    for wire in lab.wires:
+        try:
+            wire.stop()
+        except Exception:
+            pass
+    result['story'] = '\n'.join(re.sub(r'\s+', ' ', step)[:200] for step in result['story'])
+    print('\n' + json.dumps(result))
+
+
+if __name__ == '__main__':
+    main(sys.argv[1], sys.argv[2])
