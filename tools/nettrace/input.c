@@ -41,6 +41,13 @@ file_kind(const char *path)
   return st.st_size >= 1 << 20 && st.st_size % 4096 == 0 ? F_RAM : F_BAD;
 }
 
+static bool
+is_empty(const char *path)
+{
+  struct stat st;
+  return stat(path, &st) == 0 && st.st_size == 0;
+}
+
 // dir/name if it exists, else 0.
 static char *
 member(const char *dir, const char *name)
@@ -83,7 +90,10 @@ use_operand(struct input *in, const char *path)
   case F_NONE:
     return seterr(EX_BADIN, "%s: cannot read: %s", path, strerror(errno));
   case F_BAD:
-    break;
+    if((in->trace || in->ram) && is_empty(path)) { // beside a trace: a capture of nothing
+      in->capture = xstrdup(path);
+      return 0;
+    }
   }
   return seterr(EX_BADIN, "%s: neither a run directory, a saved trace, a RAM image nor a capture", path);
 }

@@ -332,6 +332,7 @@ int
 main(int argc, char **argv)
 {
   signal(SIGPIPE, SIG_DFL);
+  signal(SIGXFSZ, SIG_IGN); // a file that may not grow is an error to report
   const struct command *c = argc > 1 ? find_command(argv[1]) : &commands[0];
   int skip = argc > 1 ? 2 : 1;
   if(argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0)) {
