@@ -147,6 +147,29 @@ def test_read_as_far_as_it_goes(tmp_path):
     assert rc == 0 and out.count('mark') == 8
 
 
+def test_ram_that_shrinks(tmp_path):
+    """The RAM of a guest, cut off while it is being read: not the signal's end."""
+    page, meta, ring, counts = 0x10000, 0x20000, 0x40000, 0x80000
+    head = bytearray(trace(magic=b'NETTRC1\0', pa=page, meta_pa=meta)[:128])
+    struct.pack_into('<H', head, 54, 256)  # where the CPUs begin
+    with open(tmp_path / 'ram', 'wb') as f:
+        f.truncate(2 << 20)
+        for at, data in (page, head), (page + 256, struct.pack('<III', ring, 0, counts)), (meta, META):
+            f.seek(at)
+            f.write(data)
+    rc, out, err = run('info', tmp_path / 'ram')
+    assert rc == 0 and 'records   0' in out, (rc, out, err)
+    child = subprocess.Popen([NETTRACE, 'wait', '--for', 'mark', '--timeout', '60', tmp_path / 'ram'], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while child.poll() is None:
+        with open(f'/proc/{child.pid}/maps') as f:
+            if str(tmp_path / 'ram') in f.read():
+                break
+    os.truncate(tmp_path / 'ram', 0)
+    _, said = child.communicate(timeout=CAP)
+    assert child.returncode == 3 and said.count(b'\n') == 1 and b'shrank' in said, (child.returncode, said)
+
+
 def small_files():
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 
