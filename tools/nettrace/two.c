@@ -48,26 +48,6 @@ list_ends(const struct two *t, int from, u32 *n)
   return e;
 }
 
-// A bound from a frame sent at `sent` and received at `got`, each cut off to q ns.
-static void
-bound(struct two *t, int from, u32 sent, u32 got)
-{
-  const struct capture *a = &t->side[0].s.cap, *b = &t->side[1].s.cap;
-  u32 q = a->q > b->q ? a->q : b->q, ia = from ? got : sent, ib = from ? sent : got;
-  i64 d = a->f[ia].w - b->f[ib].w;
-  if(from == 0 && (!t->bounded[0] || d - q + 1 > t->lo)) {
-    t->lo = d - q + 1;
-    t->lo_f[0] = sent;
-    t->lo_f[1] = got;
-  }
-  if(from == 1 && (!t->bounded[1] || d + q - 1 < t->hi)) {
-    t->hi = d + q - 1;
-    t->hi_f[0] = sent;
-    t->hi_f[1] = got;
-  }
-  t->bounded[from] = true;
-}
-
 static bool
 same_bytes(const struct frame *a, const struct frame *b)
 {
@@ -87,19 +67,80 @@ join(struct two *t, int from, u32 sent, u32 got)
     *own = got;
 }
 
-// The difference of the clocks, as far as it is known.
-static i64
-two_offset(const struct two *t)
+// Note a frame that bounds the clocks.
+static void
+add_tie(struct two *t, int from, u32 sent, u32 got)
 {
-  return t->bounded[0] && t->bounded[1] ? t->lo + (t->hi - t->lo) / 2 : t->bounded[0] ? t->lo
-                                                                                      : t->hi;
+  i64 a = t->side[0].s.cap.f[from ? got : sent].w, b = t->side[1].s.cap.f[from ? sent : got].w;
+  t->tie = xgrow(t->tie, t->ntie, &t->tiecap, sizeof *t->tie);
+  t->tie[t->ntie++] = (struct tie){{a, b}, from == 0};
+}
+
+static int
+tie_cmp(const void *x, const void *y)
+{
+  const struct tie *a = x, *b = y;
+  i64 da = a->w[0] + a->w[1], db = b->w[0] + b->w[1]; // both clocks only rise
+  return da < db ? -1 : da > db;
+}
+
+// Sent before received, each stamp cut off to q ns: bound the difference; where no
+// number fits any more, begin the next run.  0 or -EX_CONFLICT.
+static int
+find_runs(struct two *t)
+{
+  i64 q = t->side[0].s.cap.q > t->side[1].s.cap.q ? t->side[0].s.cap.q : t->side[1].s.cap.q;
+  const i64 far = 1ll << 61;
+  struct run *r = t->run;
+  *r = (struct run){-far, -far, far, {false, false}};
+  qsort(t->tie, t->ntie, sizeof *t->tie, tie_cmp);
+  for(u32 i = 0; i < t->ntie; i++) {
+    const struct tie *e = &t->tie[i];
+    i64 d = e->w[0] - e->w[1], lo = e->to_b ? d - q + 1 : -far, hi = e->to_b ? far : d + q - 1;
+    if(lo > r->hi || hi < r->lo) {
+      if(++r == t->run + MAXRUNS)
+        return seterr(EX_CONFLICT, "the clocks of the two machines go apart all the time: did they run with -D?");
+      *r = (struct run){e->w[1], -far, far, {false, false}};
+    }
+    r->lo = lo > r->lo ? lo : r->lo;
+    r->hi = hi < r->hi ? hi : r->hi;
+    r->bounded[!e->to_b] = true;
+  }
+  t->nrun = (u32)(r - t->run) + 1;
+  return 0;
+}
+
+// The difference of the clocks in a run, as far as it is known.
+static i64
+run_offset(const struct run *r)
+{
+  return r->bounded[0] && r->bounded[1] ? r->lo + (r->hi - r->lo) / 2 : r->bounded[0] ? r->lo
+                                                                                      : r->hi;
 }
 
 // A time of one side on A's clock.
 static i64
 on_a(const struct two *t, int side, i64 w)
 {
-  return side ? w + two_offset(t) : w;
+  u32 i = t->nrun - 1;
+  while(i > 0 && t->run[i].from > w)
+    i--;
+  return side ? w + run_offset(&t->run[i]) : w;
+}
+
+// By how much the difference may be wrong, in the run where that is most; -1: in
+// one of them all frames went one way.
+static i64
+two_half(const struct two *t)
+{
+  i64 half = 0;
+  for(u32 i = 0; i < t->nrun; i++) {
+    i64 h = (t->run[i].hi - t->run[i].lo + 1) / 2;
+    if(!t->run[i].bounded[0] || !t->run[i].bounded[1])
+      return -1;
+    half = h > half ? h : half;
+  }
+  return half;
 }
 
 // Frames that were sent once with these bytes are joined, and bound the clocks;
@@ -110,7 +151,7 @@ join_direction(struct two *t, int from, bool again)
   u32 n;
   struct end *e = list_ends(t, from, &n);
   const struct frame *src = t->side[from].s.cap.f, *dst = t->side[!from].s.cap.f;
-  i64 slack = t->bounded[0] && t->bounded[1] ? (t->hi - t->lo) / 2 + 1000 : 0;
+  i64 slack = again && two_half(t) > 0 ? two_half(t) + 1000 : 0;
   for(u32 i = 0, mid, end; i < n; i = end) {
     for(mid = i; mid < n && e[mid].key == e[i].key && !e[mid].arrived; mid++)
       ;
@@ -119,14 +160,14 @@ join_direction(struct two *t, int from, bool again)
     if(mid == i || (mid - i == 1) == again)
       continue;
     for(u32 k = mid, s = i; k < end; k++) {
-      i64 latest = on_a(t, !from, dst[e[k].idx].w) + slack;
+      i64 latest = again ? on_a(t, !from, dst[e[k].idx].w) + slack : 0;
       while(s + 1 < mid && on_a(t, from, src[e[s + 1].idx].w) <= latest)
         s++;
       if(again && on_a(t, from, src[e[s].idx].w) > latest)
         continue;
       join(t, from, e[s].idx, e[k].idx);
       if(!again)
-        bound(t, from, e[s].idx, e[k].idx);
+        add_tie(t, from, e[s].idx, e[k].idx);
     }
   }
   free(e);
@@ -232,14 +273,14 @@ two_open(struct two *t, struct opts *o)
     if(rc < 0)
       return rc;
   }
-  for(int again = 0; again < 2; again++)
-    for(int k = 0; k < 2; k++)
-      join_direction(t, k, again);
-  if(!t->bounded[0] && !t->bounded[1])
+  for(int k = 0; k < 2; k++)
+    join_direction(t, k, false);
+  if(t->ntie == 0)
     return seterr(EX_CONFLICT, "%s and %s: no frame that one sent is in the other's capture: these were not on one wire", o->argv[0], o->argv[1]);
-  if(t->bounded[0] && t->bounded[1] && t->lo > t->hi)
-    return seterr(EX_CONFLICT, "the two clocks went apart: frame %u of A arrived as %u, and frame %u of B as %u, %s µs too early", t->lo_f[0] + 1,
-                  t->lo_f[1] + 1, t->hi_f[0] + 1, t->hi_f[1] + 1, us_str(t->lo - t->hi));
+  if(find_runs(t) < 0)
+    return -EX_CONFLICT;
+  for(int k = 0; k < 2; k++)
+    join_direction(t, k, true);
   for(int k = 0; k < 2; k++)
     for(u32 i = 0; i < t->side[k].s.cap.n; i++)
       if(!t->side[k].s.cap.f[i].in)
@@ -248,13 +289,16 @@ two_open(struct two *t, struct opts *o)
   return 0;
 }
 
-// ±12.3 µs, or why the difference has only one bound.
+// ±12.3 µs, or that the difference has only one bound; and in how many runs.
 char *
 two_band(const struct two *t)
 {
-  if(t->bounded[0] && t->bounded[1])
-    return xasprintf("%s%s %ss", ascii_only ? "+-" : "±", band_str((t->hi - t->lo + 1) / 2), ascii_only ? "u" : "µ");
-  return xasprintf("known from one side: no frame of %s arrived", t->bounded[0] ? "B" : "A");
+  char runs[80] = "";
+  if(t->nrun > 1)
+    snprintf(runs, sizeof runs, " in %u runs: a machine stood still in between", t->nrun);
+  if(two_half(t) < 0)
+    return xasprintf("known from one side only: frames that arrived went one way%s", runs);
+  return xasprintf("%s%s %ss%s", ascii_only ? "+-" : "±", band_str(two_half(t)), ascii_only ? "u" : "µ", runs);
 }
 
 static void
@@ -265,8 +309,11 @@ print_info(const struct two *t, const struct opts *o, FILE *f)
     fprintf(f, "%c         %s, %s, %s: ", 'A' + k, o->argv[k], ip_str(d->s.b->h.ip), mac_str(d->s.b->h.mac));
     session_summary(&d->s, f);
   }
-  i64 d = two_offset(t);
-  fprintf(f, "clocks    A's is %s µs %s B's, %s\n", us_str(d < 0 ? -d : d), d < 0 ? "behind" : "ahead of", two_band(t));
+  for(u32 i = 0; i < t->nrun; i++) {
+    i64 d = run_offset(&t->run[i]);
+    fprintf(f, "%s A's is %s µs %s B's", i ? ", then" : "clocks   ", us_str(d < 0 ? -d : d), d < 0 ? "behind" : "ahead of");
+  }
+  fprintf(f, ", %s\n", two_band(t));
   for(int k = 0; k < 2; k++) {
     const u32 *n = t->side[k].n;
     fprintf(f, "%c to %c    %u frames: %u arrived once, %u more than once, %u damaged, %u lost, %u while nobody was there\n", 'A' + k, 'B' - k,
@@ -277,14 +324,23 @@ print_info(const struct two *t, const struct opts *o, FILE *f)
 static void
 print_json(const struct two *t, FILE *f)
 {
-  fprintf(f, "{\"ahead_hi_ns\":%lld,\"ahead_lo_ns\":%lld,\"bounded\":%s,\"crossed\":%u,", t->hi, t->lo,
-          t->bounded[0] && t->bounded[1] ? "true" : "false", t->crossed);
+  putc('{', f);
   for(int k = 0; k < 2; k++) {
     const u32 *n = t->side[k].n;
     fprintf(f, "\"%c\":{\"absent\":%u,\"band_ns\":%lld,\"damaged\":%u,\"frames\":%u,\"lost\":%u,\"more\":%u,\"once\":%u},", 'a' + k, n[AR_ABSENT],
             t->side[k].s.band, n[AR_DAMAGED], t->side[k].s.cap.n, n[AR_LOST], n[AR_TWICE], n[AR_ONCE]);
   }
-  fputs("\"schema\":\"nettrace-two/1\"}\n", f);
+  fprintf(f, "\"crossed\":%u,\"runs\":[", t->crossed);
+  for(u32 i = 0; i < t->nrun; i++) {
+    const struct run *r = &t->run[i];
+    fprintf(f, "%s{", i ? "," : "");
+    if(r->bounded[1])
+      fprintf(f, "\"ahead_hi_ns\":%lld%s", r->hi, r->bounded[0] ? "," : "");
+    if(r->bounded[0])
+      fprintf(f, "\"ahead_lo_ns\":%lld", r->lo);
+    putc('}', f);
+  }
+  fputs("],\"schema\":\"nettrace-two/1\"}\n", f);
 }
 
 // Are the operands two runs?

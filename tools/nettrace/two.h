@@ -28,12 +28,25 @@ struct row {
   u32 item;
   i64 w;
 };
-struct two {
-  struct side side[2];
+// A frame in both captures, with both stamps.
+struct tie {
+  i64 w[2];
+  bool to_b;
+};
+// A stretch in which the clocks differ by one number: a machine that is stopped
+// and goes on begins a new one.
+#define MAXRUNS 16
+struct run {
+  i64 from;        // on B's clock
   i64 lo, hi;      // A's clock - B's clock lies between these
   bool bounded[2]; // is there a frame that bounds it from below, from above?
-  u32 lo_f[2];     // the frames that do: sent, received
-  u32 hi_f[2];
+};
+struct two {
+  struct side side[2];
+  struct tie *tie;
+  u32 ntie, tiecap;
+  struct run run[MAXRUNS];
+  u32 nrun;
   struct row *row;
   u32 nrow, crossed; // rows whose cause stands behind them
 };
