@@ -184,6 +184,16 @@ def test_folds(run, tmp_path):
 
 
 @browser
+def test_ten_thousand_packets(tmp_path):
+    """More than a page holds: it opens, works, and says what is folded and what is not there."""
+    wire(str(tmp_path / 'w.pcap'), [tcp(k * 10, b'0123456789') for k in range(10050)])
+    page(str(tmp_path / 'p.html'), '--all', str(tmp_path / 'w.pcap'))
+    said, dom = drive(tmp_path / 'p.html', tmp_path / 'profile')
+    assert re.fullmatch(r'ok \d+', said)
+    assert 'packets fold into one row' in dom and '50 rows of packets beyond the first 10,000 are not in this page' in dom
+
+
+@browser
 def test_hostile_text_in_a_browser(tmp_path):
     wire(str(tmp_path / 'w.pcap'), [ethernet(True, HOSTILE), tcp(1, HOSTILE), tcp(200, b'GET ' + HOSTILE)])
     page(str(tmp_path / 'p.html'), str(tmp_path / 'w.pcap'))

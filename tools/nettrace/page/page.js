@@ -522,13 +522,13 @@ const WAITS = {
   'driver>netif': 'frame to interface', 'netif>stack': 'Ethernet to IP', 'stack>stack': 'inside IP and TCP', 'netif>netif': 'inside the interface',
   'driver>driver': 'inside the driver', 'stack>socket': 'TCP to socket', 'socket>socket': 'queued at the socket',
   'socket>process': 'the process is woken, waits for a CPU', 'process>process': 'in the system call', 'process>socket': 'the process comes to read it',
-  'socket>stack': 'the stack goes on after the wakeup', 'stack>process': 'the process is woken, waits for a CPU', 'netif>process': 'the process is woken, waits for a CPU',
-  'wire>netif': 'until the interface has it', 'irq>netif': 'netd is woken and gets to run', 'wire>stack': 'until IP has it', 'driver>stack': 'frame to IP',
-  'netif>socket': 'interface to socket', 'stack>driver': 'to the descriptor ring', 'process>driver': 'to the descriptor ring', 'process>netif': 'to the interface',
-  'wire>wire': 'until it is sent again', 'driver>irq': 'the card holds its interrupt', 'stack>wire': 'until it is on the wire', 'stack>netif': 'TCP, IP and the neighbour', 'netif>driver': 'to the descriptor ring',
-  'driver>wire': 'the card takes it'};
+  'socket>stack': 'the stack goes on after the wakeup', 'stack>netif': 'TCP, IP and the neighbour', 'netif>driver': 'to the descriptor ring',
+  'wire>wire': 'until it is sent again', 'driver>wire': 'the card takes it'};
 // Where these differ for a packet that the guest sends.
 const WAITS_OUT = {'socket>process': 'until the call returns', 'process>socket': 'into the socket', 'socket>stack': 'TCP makes a segment', 'process>stack': 'TCP makes a segment', 'wire>driver': 'the card says it is sent'};
+// All other waits, by what they lead to.
+const UNTIL = {irq: 'the card holds its interrupt', wire: 'until it is on the wire', driver: 'until the driver goes on', netif: 'until the interface has it',
+  stack: 'until IP and TCP go on', socket: 'until the socket has it', process: 'the process is woken, waits for a CPU'};
 const LNAME = ['peer', 'wire', 'driver', 'netif', 'stack', 'socket', 'process'];
 
 // Points of a packet's journey, the interrupt and the wakened process among them.
@@ -552,7 +552,7 @@ function segments(j) {
   const out = [];
   for(let k = 1; k < j.pts.length; k++) {
     const a = j.pts[k - 1], b = j.pts[k], last = out[out.length - 1];
-    const key = a.n + '>' + b.n, name = (!j.in && WAITS_OUT[key]) || WAITS[key] || `${a.n} to ${b.n}`, ns = b.t - a.t;
+    const key = a.n + '>' + b.n, name = (!j.in && WAITS_OUT[key]) || WAITS[key] || UNTIL[b.n], ns = b.t - a.t;
     if(last && last.n === b.n && a.n === b.n) { // one piece, named after its longest part
       last.ns += ns;
       if(ns > last.most)
@@ -975,6 +975,11 @@ function selftest() {
     press('Escape'); is(el('detail').hidden, 'Escape unpins');
     move('click', rowOf(k)); is(!el('detail').hidden, 'a click pins');
     press('Escape');
+  }
+  for(const bar of el('waits').querySelectorAll('.row')) {
+    const waits = segments(journey(+bar.dataset.pkt)), most = waits.reduce((a, b) => b.ns > a.ns ? b : a);
+    is(waits.every(p => p.name), 'each wait has a name');
+    is(waits.length < 2 || !most.ns || bar.textContent.includes(`${us(most.ns)}`) && bar.textContent.includes(most.name.slice(0, 8)), `the longest wait of #${bar.dataset.pkt} is named: ${bar.textContent}`);
   }
   press('g'); press('d');
   is(!rows.some(r => r.flags & DROP) || disp[cur].r.flags & DROP || disp[cur].fold, 'd finds a drop');
