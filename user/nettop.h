@@ -3,8 +3,11 @@
 //   nettop.c         options, keys, the refresh loop
 //   nettop_model.c   records -> flows, counts, drops, journeys; all of it in struct model
 //   nettop_path.c    one packet: its records, its gaps, how long they took
-//   nettop_views.c   struct model -> lines: the head and the views of the network
-//   nettop_inside.c  the views of the machine: layers, one connection, CPUs, help
+//   nettop_views.c   struct model -> lines: the head, and which view stands below it
+//   nettop_flow.c    view 1, the connections
+//   nettop_packet.c  views 2 and 3: packets' journeys, drops
+//   nettop_event.c   view 5, the events; the filter
+//   nettop_inside.c  views 4, 6, 7: layers, one connection, CPUs; help
 //   nettop_screen.c  lines -> cells -> the bytes that differ; the terminal
 //
 // The model never draws and the views never read the trace, so that a pause is a
@@ -26,6 +29,7 @@
 #define NPROG   128  // program names
 #define NPROC   64   // processes
 #define NSPAN   64   // fields that are durations
+#define NCARD   4    // network cards
 #define NRECENT 256  // durations of which percentiles are taken, a power of two
 #define NBUCKET 16   // of a histogram: below 1 us, 2, 4 ... 16 ms, more
 
@@ -113,7 +117,7 @@ struct model {
   int lossless;        // pid of a reader the writers wait for
   u32 cpu[NT_MAXCPU];  // percent busy
   int ncpu;            // CPUs
-  u64 irq_at;          // an interrupt for frames that are not yet reaped, 0 = none
+  u64 irq_at[NCARD];   // an interrupt of the card for frames not yet reaped, 0 = none
   struct dist gap[16]; // the path's, see nettop_path.c
   struct dist span[NSPAN];
   struct drop drop[NDROP];
@@ -192,20 +196,35 @@ u32 span_owner(int span, const struct nt_field **);
 int span_count(void);
 const struct nt_slot *hist_at(const struct model *, u32 number);
 
-// nettop_views.c, nettop_inside.c
-#define NSORT 10
-extern const char *const sort_name[NSORT];
+// nettop_views.c
 void draw_views(const struct model *);
-void draw_inside(const struct model *);
-void draw_event(const struct model *, struct nt_line, const struct nt_slot *);
-void draw_path(const struct model *, const struct journey *);
-void draw_help(int lines);
-int matches(const struct model *, const struct nt_slot *, const char *line, int n);
 void to_column(struct nt_line *, int n);
 void put_us(struct nt_line *, u32 ns);
 void put_us_right(struct nt_line *, u32 ns, int width);
+int wider(int most);
 void select_step(const struct model *, int by);
 u32 selected_packet(const struct model *);
+
+// nettop_flow.c
+#define NSORT 10
+extern const char *const sort_name[NSORT];
+void view_flow(const struct model *);
+void flow_step(const struct model *, int by);
+
+// nettop_packet.c
+void view_path(const struct model *);
+void view_drop(const struct model *);
+
+// nettop_event.c
+void view_event(const struct model *);
+void event_step(const struct model *, int by);
+void draw_tail(const struct model *, int lines);
+void put_time(struct nt_line *, u64 tsc, int seconds);
+int flow_matches(const struct model *, const struct flow *, const char *line, int n);
+
+// nettop_inside.c
+void draw_inside(const struct model *);
+void draw_help(int lines);
 
 // nettop_screen.c
 extern int rows, cols; // of the sheet

@@ -48,7 +48,7 @@ const char *const gap_name[NGAP] = {
 
 static signed char mark_of[NT_MAXEV]; // -1: none
 static int id_intr, id_link, id_rx, id_wakeup, id_switch, id_end;
-static const struct nt_field *intr_icr, *link_parent, *link_kind, *wake_who, *switch_next;
+static const struct nt_field *intr_icr, *intr_netif, *rx_netif, *link_parent, *link_kind, *wake_who, *switch_next;
 static u32 int_rx, link_segment, link_acked;
 
 // Fields that are durations.
@@ -99,6 +99,8 @@ path_begin(void)
   id_switch = nt_event(&tr, "switch");
   id_end = nt_event(&tr, "pkt_end");
   intr_icr = field_of(id_intr, "icr");
+  intr_netif = field_of(id_intr, "netif");
+  rx_netif = field_of(id_rx, "netif");
   link_parent = field_of(id_link, "parent");
   link_kind = field_of(id_link, "kind");
   wake_who = field_of(id_wakeup, "who");
@@ -204,6 +206,22 @@ pass_link(const struct nt_slot *s)
     dist_add(&live.gap[NUP], tsc_ns(to->at - from->at));
 }
 
+// Which card an interrupt or a received frame is about.
+static int
+card_of(const struct nt_slot *s)
+{
+  const struct nt_field *f = s->id == id_intr ? intr_netif : s->id == id_rx ? rx_netif
+                                                                            : 0;
+  return f ? nt_value(f, s) % NCARD : 0;
+}
+
+// An interrupt for frames?
+static int
+is_rx_intr(const struct nt_slot *s)
+{
+  return s->id == id_intr && intr_icr && nt_value(intr_icr, s) & int_rx;
+}
+
 // Account for one record that the model has just remembered.
 void
 path_record(const struct nt_slot *s)
@@ -212,17 +230,18 @@ path_record(const struct nt_slot *s)
     long long us = nt_value(spans[i].field, s);
     dist_add(&live.span[i], us > 0 ? us * 1000 : 0);
   }
-  if(s->id == id_intr && intr_icr && nt_value(intr_icr, s) & int_rx && live.irq_at == 0)
-    live.irq_at = s->ts;
+  u64 *irq_at = &live.irq_at[card_of(s)];
+  if(is_rx_intr(s) && *irq_at == 0)
+    *irq_at = s->ts;
   if(s->id == id_link)
     pass_link(s);
   struct packet *p = packet_of(s->pkt);
   if(p == 0 || mark_of[s->id] < 0)
     return;
-  if(s->id == id_rx && live.irq_at) { // the first frame the interrupt was for
+  if(s->id == id_rx && *irq_at) { // the first frame the interrupt was for
     p->mark = 0;
-    p->at = live.irq_at;
-    live.irq_at = 0;
+    p->at = *irq_at;
+    *irq_at = 0;
   }
   pass(p, mark_of[s->id], s->ts);
 }
@@ -234,11 +253,14 @@ path_record(const struct nt_slot *s)
 static const struct nt_slot *
 interrupt_before(const struct model *m, u32 n)
 {
+  int card = card_of(hist_at(m, n));
   for(u32 k = n - 1; m->nhist - k <= NHIST && n - k < NEAR; k--) {
     const struct nt_slot *s = hist_at(m, k);
-    if(s && s->id == id_rx)
+    if(s == 0 || card_of(s) != card)
+      continue;
+    if(s->id == id_rx)
       return 0;
-    if(s && s->id == id_intr && intr_icr && nt_value(intr_icr, s) & int_rx)
+    if(is_rx_intr(s))
       return s;
   }
   return 0;

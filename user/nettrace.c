@@ -210,6 +210,31 @@ show_stat(void)
   return 0;
 }
 
+// Another reader may hold the recorder: while it has not read, what happens is not
+// recorded, and nothing here would show that.  Say so, once.
+static void
+tell_lossless(void)
+{
+  char *s = stat_text();
+  int holder = 0;
+  u32 refused = 0;
+  for(char *line; (line = next_line(&s)) != 0;) {
+    int pid = 0, lossless = 0;
+    for(char *w; *(w = next_word(&line));) {
+      if(strcmp(w, "dropped") == 0)
+        refused += atoi(next_word(&line));
+      else if(strcmp(w, "pid") == 0)
+        pid = atoi(next_word(&line));
+      else if(strcmp(w, "mode") == 0)
+        lossless = strcmp(next_word(&line), "lossless") == 0;
+    }
+    if(lossless && pid != getpid())
+      holder = pid;
+  }
+  if(holder)
+    printf(2, "nettrace: process %d reads in mode lossless: events it has no room for are refused, %d so far\n", holder, refused);
+}
+
 // ---- list ------------------------------------------------------------------
 
 // What .stat says of one event.
@@ -300,6 +325,7 @@ list(const char *pat)
 static struct {
   char *command[NCMD]; // control lines of our own open
   int ncommand;
+  int chosen;       // some of them choose among the records
   uint limit;       // events, 0 = no limit
   const char *file; // raw stream to be saved there
 } opt;
@@ -384,6 +410,8 @@ write_front(int fd)
     if((n = read(src, buf + have, left + 256 - have)) <= 0)
       die(DEVICE, n);
   close(src);
+  if(opt.chosen)
+    tr.h.flags |= NT_CHOSEN;
   memmove(buf, &tr.h, sizeof(tr.h));
   int r = write_all(fd, buf, left);
   free(buf);
@@ -417,10 +445,10 @@ save(void)
 static void
 options(int argc, char *argv[])
 {
-  int chosen = 0;
+  int some = 0;
   for(int o; (o = getopt(argc, argv, "e:f:c:n:o:")) != -1;) {
     if(o == 'e') {
-      if(!chosen++)
+      if(!some++)
         add_command("disable", "*");
       add_command("enable", optarg);
     } else if(o == 'f') {
@@ -432,6 +460,7 @@ options(int argc, char *argv[])
     } else {
       opt.file = optarg;
     }
+    opt.chosen |= o == 'e' || o == 'f' || o == 'c';
   }
   if(optind < argc)
     usage();
@@ -455,6 +484,13 @@ is_control(const char *word)
   return 0;
 }
 
+// Is it a command, if with other arguments?
+static int
+is_command(const char *word)
+{
+  return strcmp(word, "stat") == 0 || strcmp(word, "list") == 0 || strcmp(word, "why") == 0 || strcmp(word, "graph") == 0;
+}
+
 int
 main(int argc, char *argv[])
 {
@@ -472,6 +508,7 @@ main(int argc, char *argv[])
     if(word[0] == 's' && opt.file == 0)
       usage();
     trace_open(dump ? O_NONBLOCK : 0, opt.command, opt.ncommand);
+    tell_lossless();
     exits(opt.file ? save() : decode());
   }
   if(argc == 2 && strcmp(word, "stat") == 0)
@@ -482,5 +519,8 @@ main(int argc, char *argv[])
     exits(why(packet(argv[2])));
   if(argc == 3 && strcmp(word, "graph") == 0)
     exits(graph(packet(argv[2])));
-  usage();
+  if(is_command(word))
+    usage();
+  printf(2, "nettrace: no command %s: nettrace -h shows them\n", word);
+  exits(2);
 }

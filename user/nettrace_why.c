@@ -15,9 +15,8 @@
 #define NROW  240 // records of one packet that are shown
 #define NPAST 256 // interrupts, wakeups and switches remembered, in case they are its own
 #define NLINK 32
-#define NCALL 400    // calls of one packet that are shown
-#define SYMS  262144 // bytes of the list of symbols that are read
-#define ROOM  400    // for a record of one slot as text
+#define NCALL 400 // calls of one packet that are shown
+#define ROOM  400 // for a record of one slot as text
 #define NPART 16
 #define NHALF 12 // of them, those without a name of ours
 
@@ -132,11 +131,13 @@ announced(const struct nt_slot *intr, u32 slot, u32 before)
 static void
 add_way_in(const struct nt_slot *rx)
 {
-  u32 slot = nt_get(&tr, rx, "slot"), who = 0, before = 0, seen = 0;
+  u32 slot = nt_get(&tr, rx, "slot"), card = nt_get(&tr, rx, "netif"), who = 0, before = 0, seen = 0;
   const struct nt_slot *intr = 0;
   for(u32 i = npast > NPAST ? npast - NPAST : 0; i < npast; i++) {
     const struct nt_slot *s = &past[i % NPAST];
     if(s->id == ev.e1000_intr) {
+      if(nt_get(&tr, s, "netif") != card)
+        continue;
       if(seen++ && announced(s, slot, before))
         intr = s, add_row(s, "ring");
       before = nt_get(&tr, s, "rdh");
@@ -360,7 +361,6 @@ static struct call {
   u8 returned;
 } call[NCALL];
 static u32 ncall, nskip;
-static char *syms; // lines "ADDRESS NAME"
 
 static u32
 thread_of(const struct nt_slot *s)
@@ -401,36 +401,6 @@ add_call(const struct nt_slot *s, u32 fn, u32 depth)
 }
 
 static void
-read_syms(void)
-{
-  int fd = open("/dev/nettrace.syms", O_RDONLY), n = 1, r;
-  syms = malloc(SYMS + 1);
-  if(syms == 0)
-    die("no memory", 0);
-  syms[0] = '\n';
-  while(fd >= 0 && n < SYMS && (r = read(fd, syms + n, SYMS - n)) > 0)
-    n += r;
-  syms[n] = 0;
-}
-
-// Append the name of the function at fn, or the address.
-static void
-put_function(u32 fn)
-{
-  char want[16];
-  struct nt_line line = {want, 0, sizeof(want)};
-  nt_printf(&line, "\n%08x ", fn);
-  const char *s = syms;
-  while(*s && memcmp(s, want, line.n) != 0)
-    s++;
-  if(*s == 0)
-    nt_printf(&out, "0x%x", fn);
-  else
-    for(s += line.n; *s && *s != '\n'; s++)
-      nt_printf(&out, "%c", *s);
-}
-
-static void
 print_calls(void)
 {
   u64 first = trace_ns(call[0].ts);
@@ -450,7 +420,7 @@ print_calls(void)
     nt_printf(&out, c->returned || c->dur == 0 ? "   " : " ? ");
     for(int i = 0; i < indent; i++)
       nt_printf(&out, "  ");
-    put_function(c->fn);
+    nt_function(&out, c->fn);
     out_line();
   }
 }
@@ -481,7 +451,6 @@ graph(u32 pkt)
            pkt);
     return 1;
   }
-  read_syms();
   nt_printf(&out, "packet #%u\n", pkt);
   print_calls();
   if(nskip)

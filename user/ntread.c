@@ -3,13 +3,14 @@
 // Called by nettop and nettrace with one struct ntread per open stream; nothing here keeps
 // state of its own.  What the stream says is checked before it is used: offsets
 // against the payload, lengths against the buffer.
-#include "types.h"
-#include "net.h"
+#include "cmd.h"
+#include "fcntl.h"
 #include "ulib64.h"
 #include "user.h"
 #include "ntread.h"
 
 #define MAXMETA (1 << 20) // a longer metadata text is taken for garbage
+#define MAXSYMS (1 << 18) // bytes of the list of functions that are read
 
 // ---- lines ---------------------------------------------------------------
 
@@ -120,7 +121,7 @@ word(char **p)
 }
 
 static u32
-number(const char *s)
+parse_number(const char *s)
 {
   u32 x = 0, base = 10;
   if(s[0] == '0' && s[1] == 'x') {
@@ -172,7 +173,7 @@ parse_field(struct ntread *r, struct nt_event *e, char *line)
 static struct nt_event *
 parse_event(struct ntread *r, char *line)
 {
-  u32 id = number(word(&line));
+  u32 id = parse_number(word(&line));
   if(id >= NT_MAXEV)
     return 0;
   struct nt_event *e = &r->event[id];
@@ -190,7 +191,7 @@ parse_name(struct ntread *r, char *line, int bit)
 {
   struct nt_name *n = &r->name[r->nname++];
   n->set = word(&line);
-  n->value = number(word(&line));
+  n->value = parse_number(word(&line));
   n->name = word(&line);
   n->doc = line;
   n->bit = bit;
@@ -558,6 +559,54 @@ nt_print(struct nt_line *o, const struct ntread *r, const struct nt_slot *s)
 {
   int from = o->n;
   nt_printf(o, s->pkt ? "#%u " : "- ", s->pkt);
-  put_text(o, "", 0, from + 6 - o->n, ' ');
+  put_text(o, "", 0, from + 7 - o->n, ' '); // up to 5 digits
   nt_print_event(o, r, s);
+}
+
+// ---- functions -------------------------------------------------------------
+
+// Lines "ADDRESS NAME" of all the kernel's functions, by address; "" if there are none.
+static const char *
+read_syms(void)
+{
+  char *s = malloc(MAXSYMS + 1);
+  int fd = open("/dev/nettrace.syms", O_RDONLY), n = 0, r;
+  if(s == 0)
+    return "";
+  while(fd >= 0 && n < MAXSYMS && (r = read(fd, s + n, MAXSYMS - n)) > 0)
+    n += r;
+  close(fd);
+  s[n] = 0;
+  return s;
+}
+
+// Append the function at a code address, as net_drop or net_drop+0x2f; the address if
+// the kernel does not tell.
+void
+nt_function(struct nt_line *o, u32 addr)
+{
+  static const char *syms;
+  char want[9];
+  struct nt_line line = {want, 0, 8};
+  nt_printf(&line, "%08x", addr);
+  want[8] = 0;
+  if(syms == 0)
+    syms = read_syms();
+  const char *best = 0;
+  for(const char *s = syms; *s && memcmp(s, want, 8) <= 0; s += *s == '\n') {
+    best = s;
+    while(*s && *s != '\n')
+      s++;
+  }
+  if(best == 0) {
+    put_hex(o, addr);
+    return;
+  }
+  for(const char *s = best + 9; *s && *s != '\n'; s++)
+    put(o, *s);
+  char start[11] = "0x";
+  memmove(start + 2, best, 8);
+  u32 at = parse_number(start);
+  if(at != addr)
+    nt_printf(o, "+0x%x", addr - at);
 }

@@ -13,6 +13,7 @@
 //   nt_get      a field's value by its name alone, for what happens seldom
 //   nt_print    the whole record as a line
 //   nt_printf   anything, into a line that is never too long
+//   nt_function the kernel's function at an address
 //
 // Used by nettop and by the guest's nettrace.
 #ifndef NTREAD_H
@@ -90,5 +91,6 @@ void nt_named(struct nt_line *, const struct ntread *, const char *set, u32 valu
 void nt_print_event(struct nt_line *, const struct ntread *, const struct nt_slot *);
 void nt_print(struct nt_line *, const struct ntread *, const struct nt_slot *);
 void nt_printf(struct nt_line *, const char *fmt, ...);
+void nt_function(struct nt_line *, u32 addr);
 
 #endif

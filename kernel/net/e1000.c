@@ -293,7 +293,7 @@ e1000_intr(u32 irq)
       continue; // another device on this line
     TRACE(e1000_intr, .pkt = 0, .sock = 0, .icr = icr, .ims = c->ims,
           .rdh = reg(c, E1000_RDH), .rdt = reg(c, E1000_RDT),
-          .tdh = reg(c, E1000_TDH), .tdt = reg(c, E1000_TDT));
+          .tdh = reg(c, E1000_TDH), .tdt = reg(c, E1000_TDT), .netif = (u8)(c - cards));
     setreg(c, E1000_IMC, 0xffffffff);
     c->ims = 0;
     c->intr++;
@@ -368,7 +368,7 @@ rx_frame(int nic, struct e1000 *c, u32 i, u32 backlog)
   if(TRACING(e1000_rx)) {
     struct print p = fingerprint(frame, d.len < RXMAX ? d.len : RXMAX);
     TRACE(e1000_rx, .pkt = pkt, .sock = 0, .slot = i, .len = d.len, .status = d.status, .errors = d.errors,
-          .backlog = backlog, .type = p.type, .ipid = p.ipid, .l4sum = p.l4sum, .hash = p.hash, .buf = (u32)frame);
+          .backlog = backlog, .type = p.type, .ipid = p.ipid, .l4sum = p.l4sum, .hash = p.hash, .buf = (u32)frame, .netif = nic);
   }
   TRACE_BYTES(frame, frame, d.len < trace_snaplen ? d.len : trace_snaplen, .pkt = pkt, .sock = 0, .len = d.len,
               .dir = DIR_IN);

@@ -28,10 +28,11 @@
 #define NT_CPU_OFF 256  // where its struct nt_cpu array starts
 
 // nt_header.flags
-#define NT_FROZEN   1 // nothing more will be written
-#define NT_PANICKED 2 // the kernel died; the last records tell how
-#define NT_LOSSLESS 4 // a reader asked the writers to wait for it
-#define NT_MERGED   8 // stream: records of all CPUs in order of time
+#define NT_FROZEN   1  // nothing more will be written
+#define NT_PANICKED 2  // the kernel died; the last records tell how
+#define NT_LOSSLESS 4  // a reader asked the writers to wait for it
+#define NT_MERGED   8  // stream: records of all CPUs in order of time
+#define NT_CHOSEN   16 // stream: some records were not wanted, so a gap in seq is no loss
 
 // nt_slot.cpu_ctx, high nibble: what the CPU was doing
 #define NT_CTX_THREAD 0

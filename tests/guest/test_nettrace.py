@@ -121,6 +121,28 @@ def test_why_every_packet(guest):
     assert found >= {'SEGMENT', 'REPLY', 'ACKED_BY'}
 
 
+def test_why_with_two_cards(boot):
+    """Frames come in by both at once: each one's interrupt is its own card's."""
+    vm = boot(cpus=1, mb=64, append='trace=all,-func,-pbuf_*,-frame', wait=READY,
+              extra=('-x', '-netdev user,id=n1,net=10.0.3.0/24 -device e1000,netdev=n1,romfile=,mac=52:54:00:12:34:57'))
+    vm.cmd('ifconfig en1 10.0.3.15/24')
+    said = vm.cmd('ping -q -c 3 -i 0 10.0.3.2; ping -q -c 0 -i 0 10.0.2.2 & ping -q -c 40 -i 0 10.0.3.2; kill ping')
+    assert '40 sent, 40 received' in said
+    vm.cmd('nettrace stop')
+    card = {row['pkt']: row['fields']['netif'] for row in records(vm) if row['event'] == 'e1000_rx'}
+    pkts = [pkt for nic in (0, 1) for pkt in [p for p in card if card[p] == nic][-5:]]
+    assert len(pkts) == 10
+    said = vm.cmd('; '.join(f'nettrace why {pkt} | cat' for pkt in pkts))
+    texts = re.findall(r'^packet #\d+\n.*?(?=^packet|\Z)', said, re.M | re.S)
+    found = 0
+    for pkt, text in zip(pkts, texts):
+        for row in journey(text, pkt):
+            if row[3] == 'e1000_intr':
+                assert row[4].endswith(f' netif={card[pkt]}'), text
+                found += 1
+    assert len(texts) == 10 and found >= 5, said
+
+
 def test_why_says_what_is_missing(boot):
     """No such packet; and without the scheduler's events, how to get them."""
     vm = boot(cpus=1, mb=64)
@@ -149,8 +171,8 @@ def plain(line):
 
 def test_dump_is_the_hosts(guest):
     """Line by line what the host's tool prints; -n and -e choose."""
-    mine = guest.cmd("nettrace dump -e 'tcp_*,e1000_*,@SOCKET,sys_exit' -n 150").splitlines()
-    host = guest.tool('dump', '-q', '--only', 'tcp_*,e1000_*,sock_*,sys_exit').splitlines()
+    mine = guest.cmd("nettrace dump -e 'tcp_*,e1000_*,frame,@SOCKET,sys_exit' -n 150").splitlines()
+    host = guest.tool('dump', '-q', '--only', 'tcp_*,e1000_*,frame,sock_*,sys_exit').splitlines()
     assert [plain(line) for line in mine] == [plain(line) for line in host[:150]] and len(mine) > 100
     times = [Decimal(line.split()[0]) for line in mine]
     assert times == sorted(times)
@@ -175,6 +197,10 @@ def test_saved_file_is_the_hosts(guest, tmp_path):
     rows = subprocess.run([NETTRACE, 'dump', '--json', file], stdout=subprocess.PIPE, check=True, timeout=CAP).stdout
     rows = [row for row in map(json.loads, rows.splitlines()) if row['event']]
     assert [(row['event'], row['tsc'], row['pkt']) for row in rows] == [(row['event'], row['tsc'], row['pkt']) for row in want]
+    khz, first = whole.header['tsc_khz'], want[0]['tsc']  # no clock_sync in it: time begins with the first event
+    assert all(abs(row['t_ns'] - (row['tsc'] - first) * 1000000 // khz) <= 1 for row in rows)
+    info = subprocess.run([NETTRACE, 'info', file], stdout=subprocess.PIPE, check=True, timeout=CAP).stdout.decode()
+    assert re.search(r'^records +\d+; 0 slots lost, 0 refused', info, re.M), info  # not wanted is not lost
     said = guest.cmd('nettrace save -o /big.nt')
     full = re.search(r'^nettrace: /big\.nt: full after (\d+) events; ', said, re.M)
     assert full, said
@@ -199,6 +225,22 @@ def test_live(boot):
     vm.key('\x03')
     vm.expect(r'^\$ ')
     assert 'open ' not in vm.cmd('nettrace stat'), 'both readers are gone'
+
+
+def test_lossless_is_told(boot):
+    """While another reader holds the recorder, each reader says so: who, and how much was refused."""
+    vm = boot(cpus=1, mb=64, append='trace_slots=1024', wait=READY)
+    assert 'lossless' not in vm.cmd('nettrace dump -n 1')
+    vm.send("nettrace -c 'mode lossless' | sleep 100000 &\n")  # the pipe is soon full
+    vm._until(lambda: any(row['text'] == 'mode lossless' for row in vm.events('ctl')), 'the lossless reader')
+    said = vm.cmd('ping -q -c 200 -i 0 10.0.2.2; nettrace stat; nettrace dump -n 1; nettrace stat')
+    holder, refused = map(int, re.search(r'^nettrace: process (\d+) reads in mode lossless: .* refused, (\d+) so far$', said, re.M).groups())
+    assert re.search(rf'^open \d pid {holder} .* mode lossless ', said, re.M)
+    before, after = map(int, re.findall(r'^cpu 0 head \d+ dropped (\d+) ', said, re.M))
+    assert 0 < before <= refused <= after
+    vm.cmd('kill sleep')
+    vm._until(lambda: 'lossless' not in vm.cmd('nettrace stat'), 'the reader is gone')
+    assert 'lossless' not in vm.cmd('nettrace dump -n 1')
 
 
 def test_filters(guest):
@@ -256,7 +298,8 @@ def test_enable_and_disable(boot):
     ('nettrace list', 0, 'STAGE '),
     ('nettrace -h', 0, 'usage: nettrace'),
     ('nettrace why -h', 0, 'usage: nettrace'),
-    ('nettrace nosuch', 2, 'usage: nettrace'),
+    ('nettrace nosuch', 2, 'nettrace: no command nosuch: nettrace -h shows them\nstatus'),
+    ('nettrace why 1 2', 2, 'usage: nettrace'),
     ('nettrace -x', 2, 'nettrace: no option -x'),
     ('nettrace -n 0', 2, 'nettrace: 0: want a number'),
     ('nettrace dump more', 2, 'usage: nettrace'),

@@ -267,7 +267,10 @@ session_join(struct session *s)
   find_syncs(s);
   find_brackets(s);
   u32 ns = clock_wanted == CLK_FRAMES ? 0 : s->nsync, nb = clock_wanted == CLK_ANCHORED ? 0 : s->nbracket;
-  int rc = align_solve(&s->al, s->sync, ns, s->bracket, nb, s->cap.q ? s->cap.q : 1000, s->b->h.tsc_khz, s->b->h.tsc);
+  u64 start = s->b->h.tsc; // in a stream the ring's records are older than its header
+  if(s->b->nrec && s->b->rec[0].ts < start)
+    start = s->b->rec[0].ts;
+  int rc = align_solve(&s->al, s->sync, ns, s->bracket, nb, s->cap.q ? s->cap.q : 1000, s->b->h.tsc_khz, start);
   if(rc == 0)
     rc = check_clock(s);
   if(rc < 0)

@@ -218,7 +218,7 @@ parse_slots(struct boot *b, const u8 *p, u64 n)
       continue;
     }
     u32 no = s->seq - 1;
-    if(s->seq && seen[cpu] && no != expect[cpu])
+    if(s->seq && seen[cpu] && no != expect[cpu] && !(b->h.flags & NT_CHOSEN))
       boot_lost(b, (u8)cpu, no - expect[cpu] < 0x80000000u ? no - expect[cpu] : 0, expect[cpu]);
     add_record(b, (u32)i);
     struct rec *r = &b->rec[b->nrec - 1];
