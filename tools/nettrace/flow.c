@@ -56,7 +56,7 @@ list_flows(const struct session *s, u32 *n)
     if(!item_flow(s, it, &f))
       continue;
     bool seg = it->frame || rec_is(s, it->idx, "tcp_seg_in") || rec_is(s, it->idx, "tcp_seg_out");
-    if(!seg || (it->frame == false && s->have_cap))
+    if(!seg || (!it->frame && s->cap.n))
       continue;
     u32 flags = it->frame ? s->cap.f[it->idx].flags : (u32)rec_get(s->b, r, "flags");
     u32 len = it->frame ? s->cap.f[it->idx].paylen : (u32)rec_get(s->b, r, "len");

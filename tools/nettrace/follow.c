@@ -454,18 +454,24 @@ step(struct follower *w, bool over)
   show(w, w->stalled || over ? ~0ull : bound);
 }
 
-// Until the run's end, the limit or Ctrl-C.  over: a file that is there once it has ended.
+// The files it reads.
+struct places {
+  const char *ram, *wire;   // wire: or 0
+  const char *over, *saved; // of a run directory: are there once it has ended, or 0
+};
+
+// Until the run's end, the limit or Ctrl-C.
 static int
-follow(struct follower *w, const char *ram, const char *wire, const char *over, i64 end, const char **why)
+follow(struct follower *w, const struct places *at, i64 end, const char **why)
 {
   for(;;) {
-    bool ended = over && access(over, F_OK) == 0; // asked first: the look after it sees all
-    int rc = look(w, ram);
-    if(rc < 0 || (wire && (rc = wire_begin(&w->wire, wire)) < 0))
+    bool ended = at->over && access(at->over, F_OK) == 0; // asked first: the look after it sees all
+    int rc = look(w, at->ram);
+    if(rc < 0 || (at->wire && (rc = wire_begin(&w->wire, at->wire)) < 0))
       return rc;
     if(w->found)
       step(w, ended);
-    else if(ended)
+    else if(ended || (at->over && access(at->ram, F_OK) < 0 && access(at->saved, F_OK) == 0))
       return seterr(EX_FOUND, "the run has ended and its RAM is gone: nettrace ladder shows its saved trace");
     bool panicked = w->found && (((const volatile struct nt_header *)(const void *)(w->ram.p + w->ram.pa))->flags & NT_PANICKED);
     *why = stop                     ? "ended by Ctrl-C"
@@ -498,26 +504,22 @@ summary(const struct follower *w, const char *why)
     fputs("note: the capture holds a record that is none: frames end there\n", stderr);
 }
 
-// The files: of a run directory, or those named.
+// Those of a run directory, or named.
 static int
-files_of(const struct opts *o, const char **ram, const char **wire, const char **over)
+find_places(const struct opts *o, struct places *at)
 {
   const char *run = getenv("NETTRACE_RUN");
   const char *what = o->argc ? o->argv[0] : run && *run ? run
                                                         : "run/latest";
   enum filekind k = file_kind(what);
-  *wire = o->argc > 1 ? o->argv[1] : 0;
-  *over = 0;
-  *ram = what;
+  *at = (struct places){.ram = what, .wire = o->argc > 1 ? o->argv[1] : 0};
   if(k == F_TRACE || k == F_PCAP)
     return seterr(EX_BADUSE, "%s: follow reads a guest that runs: name its run directory or its RAM file", what);
   if(k == F_NONE)
     return seterr(EX_BADIN, "%s: cannot read: %s", what, strerror(errno));
   if(k != F_DIR)
     return 0;
-  *ram = xasprintf("%s/ram", what);
-  *over = xasprintf("%s/status", what);
-  *wire = *wire ? *wire : xasprintf("%s/wire.pcap", what);
+  *at = (struct places){xasprintf("%s/ram", what), xasprintf("%s/wire.pcap", what), xasprintf("%s/status", what), xasprintf("%s/trace.nt", what)};
   return 0;
 }
 
@@ -525,7 +527,8 @@ int
 cmd_follow(struct opts *o)
 {
   static struct follower w;
-  const char *ram, *wire, *over, *why = "", *no = getenv("NO_COLOR");
+  struct places at;
+  const char *why = "", *no = getenv("NO_COLOR");
   i64 ns = 0;
   memset(&w, 0, sizeof w);
   w.o = o;
@@ -534,7 +537,7 @@ cmd_follow(struct opts *o)
   w.last = -(1ll << 62);
   w.color = o->color == 1 || (o->color == 0 && isatty(1) && !(no && *no));
   w.s.b = xmalloc(sizeof *w.s.b);
-  int rc = files_of(o, &ram, &wire, &over);
+  int rc = find_places(o, &at);
   if(rc == 0 && o->duration)
     rc = parse_time("--for", o->duration, &ns);
   if(rc == 0 && o->flow && !flow_parse(o->flow, &w.flow))
@@ -543,7 +546,7 @@ cmd_follow(struct opts *o)
     return rc;
   stop = 0;
   sigaction(SIGINT, &(struct sigaction){.sa_handler = on_int}, 0);
-  rc = follow(&w, ram, wire, over, o->duration ? now_ms() + ns / 1000000 : 0, &why);
+  rc = follow(&w, &at, o->duration ? now_ms() + ns / 1000000 : 0, &why);
   signal(SIGINT, SIG_DFL);
   if(rc == 0 && !o->quiet)
     summary(&w, why);

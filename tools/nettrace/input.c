@@ -94,6 +94,8 @@ use_operand(struct input *in, const char *path)
       in->capture = xstrdup(path);
       return 0;
     }
+    if(is_empty(path))
+      return seterr(EX_BADIN, "%s: an empty file: a capture has a header from QEMU's start on, a trace from its first byte", path);
   }
   return seterr(EX_BADIN, "%s: neither a run directory, a saved trace, a RAM image nor a capture", path);
 }
