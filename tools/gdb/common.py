@@ -126,10 +126,13 @@ def place(addr):
     return name + within(kind, int(offset or '0', 16))
 
 
-def source(pc):
-    """A code address as function (file:line)."""
-    line = gdb.find_pc_line(pc)
-    return symbol(pc) + (f' ({line.symtab.filename}:{line.line})' if line.symtab else '')
+def source(pc, returns=False):
+    """A code address as function (file:line).  returns: it is a return address, and the
+    call before it may be the last instruction of a function that never goes on."""
+    line = gdb.find_pc_line(pc - returns)
+    name, _, offset = symbol(pc - returns).partition('+')
+    offset = int(offset or '0', 16) + returns
+    return name + f'+{offset:#x}' * (offset > 0) + (f' ({line.symtab.filename}:{line.line})' if line.symtab else '')
 
 
 def ipv4(addr_be):
@@ -204,8 +207,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def number(said):
-    """An argument that is a number: decimal, 0x..., or a packet's #9."""
-    return int(said.lstrip('#'), 0)
+    """An argument that is a number: decimal, 0x..., a packet's #9, or what gdb knows: $_pkt."""
+    return int(gdb.parse_and_eval(said)) if said.startswith('$') else int(said.lstrip('#'), 0)
 
 
 def pointer(said):

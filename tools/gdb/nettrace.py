@@ -12,7 +12,7 @@ import struct
 
 import gdb
 
-from common import Command, physical, symbol
+from common import Command, number, physical, symbol
 
 MAGIC = b'NETTRC1\0'
 CONTEXTS = ['thread', 'intr', 'netd', 'timer', 'nested']
@@ -62,7 +62,7 @@ class Metadata:
         for kind, field, unit in fields:
             if kind in ('text', 'bytes'):
                 rest = body[at:]
-                said[field] = rest.split(b'\0')[0].decode(errors='replace') if kind == 'text' else rest.hex(' ')
+                said[field] = rest.split(b'\0')[0].decode(errors='replace') if kind == 'text' else rest.hex()
                 break
             part = body[at:at + SIZES.get(kind, 0)]
             at += len(part)
@@ -98,8 +98,8 @@ class Ring:
         """(slot number, first slot, body) of each record, newest first."""
         chunks, rest = {}, []
         for back in range(1, self.nslots + 1):
-            number = (self.head - back) & 0xffffffff
-            raw = self.slot(chunks, number)
+            seq = (self.head - back) & 0xffffffff
+            raw = self.slot(chunks, seq)
             if raw is None:
                 rest = []
                 continue
@@ -108,7 +108,7 @@ class Ring:
                 continue
             body = raw[24:] + b''.join(rest[:raw[11] - 1])
             rest = []
-            yield number, raw, body
+            yield seq, raw, body
 
 
 def page():
@@ -190,8 +190,8 @@ socket, event, fields.
     def arguments(self, parser):
         parser.add_argument('-n', type=int, default=20)
         parser.add_argument('--cpu', type=int)
-        parser.add_argument('--pkt', type=lambda word: int(word.lstrip('#'), 0))
-        parser.add_argument('--sock', type=int)
+        parser.add_argument('--pkt', type=number)
+        parser.add_argument('--sock', type=number)
         parser.add_argument('--event')
 
     def rows(self, options):

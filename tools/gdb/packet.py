@@ -297,7 +297,7 @@ def traced_frames():
         for seq, raw, body in ring.records():
             row = record_row(ring.cpu, seq, raw, body)
             if row['event'] == 'frame':
-                data = bytes.fromhex(row['fields']['data'].replace(' ', ''))
+                data = bytes.fromhex(row['fields']['data'])
                 length = row['fields']['len']
                 found.append((row['tsc'], data[:length], length))
     return sorted(found)

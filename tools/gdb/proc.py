@@ -199,13 +199,17 @@ def backtrace(proc):
     """Rows of one process that does not run."""
     trouble, pid = [], int(proc['pid'])
     for k, pc in enumerate(kernel_frames(proc, trouble)):
-        yield {'pid': pid, 'frame': k, 'mode': 'kernel', 'pc': pc, 'where': source(pc)}
+        yield {'pid': pid, 'frame': k, 'mode': 'kernel', 'pc': pc, 'where': source(pc, True)}
     yield from warnings(trouble)
     if not int(proc['kthread']) and is_kernel(proc['tf']):
         yield {'pid': pid, 'user': title(proc)}
         for k, pc in enumerate(user_frames(proc, trouble)):
             yield {'pid': pid, 'frame': k, 'mode': 'user', 'pc': pc, 'where': f'{pc:#x}'}
     yield from warnings(trouble)
+
+
+def at(sal):
+    return f' ({sal.symtab.filename}:{sal.line})' if sal.symtab else ''
 
 
 def running(proc):
@@ -220,7 +224,7 @@ def running(proc):
     frame, k = gdb.newest_frame(), 0
     while frame and k < FRAMES:
         yield {'pid': int(proc['pid']), 'frame': k, 'mode': 'kernel' if frame.pc() >= KERNBASE else 'user',
-               'pc': frame.pc(), 'where': source(frame.pc())}
+               'pc': frame.pc(), 'where': f'{frame.name() or hex(frame.pc())}{at(frame.find_sal())}'}
         frame, k = frame.older(), k + 1
     old.switch()
 

@@ -16,6 +16,7 @@ from nettrace import SIZES, Ring, metadata, page, record_row, rings, show_row
 OPERATORS = {'=': 'STOP_EQ', '==': 'STOP_EQ', '!=': 'STOP_NE', '<': 'STOP_LT', '>=': 'STOP_GE', '&': 'STOP_NE'}
 PAYLOAD = 24  # where an event's fields begin in its slot
 SLOT = 64
+FROZEN = 1  # uapi/nettrace.h: NT_FROZEN
 
 here = {}  # the event we stand at: the row of net-trace
 
@@ -28,6 +29,8 @@ def event_number(name):
     if name not in names:
         near = difflib.get_close_matches(name, names, 3, 0.4)
         raise gdb.GdbError(f'no event {name}' + f': did you mean {" or ".join(near)}?' * bool(near))
+    if int(page()['hdr']['flags']) & FROZEN:
+        raise gdb.GdbError('no event comes any more: the rings are frozen, by a panic or nettrace freeze')
     if not int(var('trace_on')[names[name]]):
         raise gdb.GdbError(f'{name} is not recorded: boot with the option trace=std,+{name} (make gdb APPEND=...)')
     return names[name]
@@ -202,6 +205,8 @@ def go(event, options, words):
     select_emitter()
     here.clear()
     here.update(newest(gdb.selected_thread().num - 1))
+    gdb.set_convenience_variable('_pkt', here['pkt'])
+    gdb.set_convenience_variable('_sock', here['sock'])
     row = dict(here)
     sal = gdb.selected_frame().find_sal()
     row['function'], row['line'] = gdb.selected_frame().name(), f'{sal.symtab.filename}:{sal.line}' if sal.symtab else '?'
@@ -225,7 +230,8 @@ Run to the next such event: the guest goes on at full speed and stops right behi
 line that recorded it.  Shows the event, goes up to the function that emitted it.
 OP is == != < >= or & (a bit is set); VALUE a number, a name, an address.
 A guest that has only just started boots to its first process before.  Ctrl-C ends
-the wait.  `net-trace` shows what came before, `net-step` goes on with the packet.
+the wait.  `net-trace` shows what came before, `net-step` goes on with the packet; its
+number is $_pkt, the socket's $_sock.
 
   net-until e1000_rx
   net-until tcp_state if to == ESTABLISHED
