@@ -1,0 +1,107 @@
+"""The labs: every fault and every known solution still applies, and the grader tells them apart.
+
+labs/lab selftest grades all of them; here one lab, untouched, solved, and not building."""
+
+import csv
+import glob
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from vm import CAP, TOP
+
+LAB = os.path.join(TOP, 'labs', 'lab')
+NAMES = sorted(os.path.basename(path)[3:] for path in glob.glob(os.path.join(TOP, 'labs', 'lab[0-9]*')))
+
+
+def lab(*words):
+    done = subprocess.run([LAB, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, timeout=CAP)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize('path', [os.path.relpath(path, TOP) for name in NAMES for path in
+                                  glob.glob(f'{TOP}/labs/lab{name}/variants/*.patch') +
+                                  glob.glob(f'{TOP}/labs/solutions/lab{name}/*.patch')])
+def test_patch_applies(path):
+    done = subprocess.run(['patch', '--dry-run', '-p1', '-i', path], cwd=TOP, stdout=subprocess.PIPE, text=True)
+    assert done.returncode == 0 and 'fuzz' not in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_lab_is_whole(name):
+    """A task that names the files, three hints, a key for each variant, three wrong solutions."""
+    here, solutions = os.path.join(TOP, 'labs', 'lab' + name), os.path.join(TOP, 'labs', 'solutions', 'lab' + name)
+    with open(os.path.join(here, 'task.md')) as task, open(os.path.join(here, 'grade.py')) as grade:
+        text, code = task.read(), grade.read()
+    files = [word for word in text.split('`') if word.startswith('kernel/') and word in code]
+    assert files and 'diagnosis.json' in text
+    with open(os.path.join(here, 'hints.md')) as f:
+        assert len(f.read().split('\n---\n')) == 3
+    with open(os.path.join(solutions, 'key.json')) as f:
+        key = json.load(f)
+    assert len(key) == len(os.listdir(os.path.join(here, 'variants')))
+    for row in key:
+        for file in row['file']:
+            with open(os.path.join(TOP, file)) as f:
+                assert all(word + '(' in f.read() for word in row['function'][:1])
+    assert len(glob.glob(os.path.join(solutions, 'wrong-*.patch'))) >= 3
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A student's copy of lab 05: the function makes it with these patches and grades it."""
+    def grade(*patches, **diagnosis):
+        tree = tmp_path / 'jdoe' / '05'
+        for name in ('kernel/net/e1000.c', 'kernel/net/ethif.c'):
+            os.makedirs((tree / name).parent, exist_ok=True)
+            shutil.copy(os.path.join(TOP, name), tree / name)
+        for patch in patches:
+            subprocess.run(['patch', '-s', '-p1', '-i', os.path.join(TOP, 'labs', patch)], cwd=tree, check=True)
+        (tree / '.lab.json').write_text(json.dumps(dict(lab='05', variant=0, hints=1, files={'Makefile': 'x'})))
+        (tree / 'Makefile').write_text('all: ; echo score 10 of 10')
+        if diagnosis:
+            (tree / 'diagnosis.json').write_text(json.dumps(diagnosis))
+        code, said, complaint = lab('grade', '05', '--dir', str(tree), '--json', str(tmp_path / 'out.json'))
+        assert code == 0, said + complaint
+        return json.loads((tmp_path / 'out.json').read_text()), said
+
+    yield grade
+    for path in glob.glob(os.path.join(TOP, 'labs', 'work', '.grade-05-*')):
+        shutil.rmtree(path)
+
+
+def test_untouched(copy):
+    report, said = copy('lab05/variants/a.patch')
+    assert (report['score'], report['max'], report['hints']) == (1, 10, 1)
+    assert [t['status'] for t in report['tests']] == ['pass', 'fail', 'fail']
+    assert report['not_used'] == ['Makefile'] and 'Makefile was edited' in said
+    assert report['tests'][1]['expected'] and report['tests'][1]['story'] and os.path.isdir(report['evidence'])
+
+
+def test_solved(copy):
+    report, _ = copy(file='kernel/net/ethif.c', function='pieces', event='e1000_tx',
+                     sentence='only the first piece of a chain is sent')
+    assert report['score'] == 10
+
+
+def test_does_not_build(copy, tmp_path):
+    """All the same a clear result; and the whole class's table shows it."""
+    report, said = copy('solutions/lab04/wrong-does-not-build.patch')
+    assert report['score'] == 0 and report['tests'][0]['id'] == 'build' and 'nonsense' in said
+    done = subprocess.run([os.path.join(TOP, 'tools', 'grade-all'), str(tmp_path)], stdout=subprocess.PIPE, text=True,
+                          timeout=CAP)
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    assert [(row['student'], row['lab'], row['score'], row['failed'].split()[0]) for row in rows] == \
+        [('jdoe', '05', '0', 'build')]
+
+
+@pytest.mark.parametrize('words, said', [
+    (['start', '99'], 'no lab 99'), (['grade', '05', '--dir', '/nonexistent'], 'is no copy of a lab'),
+    (['solve', '05'], 'start, task, hint, run or grade'), (['grade'], 'labs/lab VERB N')])
+def test_wrong_words(words, said):
+    code, _, complaint = lab(*words)
+    assert code == 2 and said in complaint and complaint.count('\n') == 1
