@@ -116,16 +116,19 @@ def test_ctf(run, rows, tmp_path):
     assert {row['event'] for row in rows} >= {'net_drop', 'tcp_state', 'switch', 'proc'}
 
 
-def test_ctf_tells_losses(run, tmp_path):
-    """A slot taken out of the file is one discarded event, and its neighbours are all there."""
+def test_ctf_of_a_damaged_trace(run, tmp_path):
+    """A slot taken out of the file is one discarded event, and its neighbours are all there; an event
+    that nothing describes is given as its bytes."""
     need('babeltrace2', 'babeltrace2')
     data = (run / 'trace.nt').read_bytes()
     start = 128 + (int.from_bytes(data[40:44], 'little') + 63) // 64 * 64
     at = start + 64 * 100
-    (tmp_path / 'cut.nt').write_bytes(data[:at] + data[at + 64:])
+    strange = data[at - 64:at - 56] + b'\xfa\0' + data[at - 54:at]
+    (tmp_path / 'cut.nt').write_bytes(data[:at - 64] + strange + data[at + 64:])
     tool('ctf', '-q', '-o', tmp_path / 'ctf', tmp_path / 'cut.nt')
     done = subprocess.run(['babeltrace2', tmp_path / 'ctf'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=CAP)
     assert done.returncode == 0 and b'discarded 1 event' in done.stderr, done.stderr
+    assert re.search(rb' event 250: .* raw = \[ ?\[0\] = 0x', done.stdout), done.stdout[:1000]
     assert len(done.stdout.splitlines()) == len(tool('dump', '-q', run).splitlines()) - 1
 
 

@@ -145,13 +145,10 @@ put_event(FILE *f, const struct event *e)
 static void
 put_unknown(FILE *f, u32 id)
 {
-  static const struct field raw = {.type = T_BYTES, .name = "raw"};
-  struct event e = {.id = (u16)id, .nfield = 1};
+  struct field raw = {.type = T_BYTES, .name = "raw"};
   char name[24];
   snprintf(name, sizeof name, "event %u", id);
-  e.name = name;
-  e.f[0] = raw;
-  put_event(f, &e);
+  put_event(f, &(struct event){.id = (u16)id, .nfield = 1, .name = name, .f = &raw});
 }
 
 static void
