@@ -68,8 +68,10 @@ def main(n, name):
         end(lab)
     except Fault as e:
         result = {'status': 'fail', 'expected': e.args[0], 'got': str(e.args[1])}
-    except (Failed, Bad) as e:
-        result = {'status': 'fail', 'got': str(e)}
+    except Bad as e:
+        result = {'status': 'fail', 'expected': 'frames that are what their headers say', 'got': str(e)}
+    except Failed as e:
+        result = {'status': 'fail', 'expected': 'a guest that does its part', 'got': str(e)}
     except TimeoutError:
         result = {'status': 'error', 'got': f'the test was not done after {CAP + 20:.0f} s'}
     except Exception as e:  # the harness, not the student
