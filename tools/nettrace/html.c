@@ -278,6 +278,9 @@ wanted(struct page *p, u32 i)
 static void
 put_rows(struct page *p)
 {
+  p->states = open_memstream(&p->text[0], &p->len[0]);
+  p->sleeps = open_memstream(&p->text[1], &p->len[1]);
+  p->links = open_memstream(&p->text[2], &p->len[2]);
   fputs("\"rows\":[", p->f);
   for(u32 i = 0; i < p->s->nitem; i++) {
     const struct item *it = &p->s->item[i];
@@ -421,9 +424,6 @@ cmd_html(struct opts *o)
   if((rc = out_open(&out, o->out)) < 0)
     return rc;
   p.f = out.f;
-  p.states = open_memstream(&p.text[0], &p.len[0]);
-  p.sleeps = open_memstream(&p.text[1], &p.len[1]);
-  p.links = open_memstream(&p.text[2], &p.len[2]);
   if(o->svg)
     svg_write(&s, &p.pick, p.f);
   else
