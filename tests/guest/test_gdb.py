@@ -132,6 +132,7 @@ STORY = {
     'dead until': ['net-until e1000_rx'],
     'dead stacks': ['bt-all --json'],
     'dead trace': ['net-trace -n 300 --json'],
+    'dump': ['monitor dump-guest-memory -p dump.elf'],
 }
 
 
@@ -148,7 +149,7 @@ def story(tmp_path_factory):
     wrong[at] ^= 1
     (run.parent / 'wrong.elf').write_bytes(wrong)
     commands = [command.replace('wrong.elf', str(run.parent / 'wrong.elf')) for command in commands]
-    said = gdb(run, *commands, words=('-a', 'trace=std,+frame ip=10.0.2.15/24,10.0.2.2'))
+    said = gdb(run, *commands, words=('-m', '64', '-a', 'trace=std,+frame ip=10.0.2.15/24,10.0.2.2'))
     told = {name: ''.join(said[begin:end]) for name, begin, end in zip(STORY, [0] + ends, ends)}
     told['run'] = run
     return told
@@ -319,6 +320,22 @@ def test_after_the_panic(story):
     assert 'the rings are frozen, by a panic' in story['dead until']
     assert {'panic', 'machine_off'} <= {row['where'].split(' ')[0].split('+')[0] for row in rows(story, 'dead stacks') if 'where' in row}
     same_as_host(rows(story, 'dead trace'), story['run'])
+
+
+def test_dump(story):
+    """The same on a dump of that guest, by make gdb CORE=...; what needs a card or a CPU says so."""
+    asked = ['dead ps', 'dead pcbs', 'dead stacks', 'dead trace']
+    script = [line for part in asked for line in (f'echo <{part}>\\n', *STORY[part])]
+    core = dict(os.environ, XV6_TOP=TOP, CORE=str(story['run'] / 'dump.elf'))
+    said = subprocess.run([os.path.join(TOP, 'tools', 'gdb', 'start')], input='\n'.join(script + ['net-if', 'net-until e1000_rx']),
+                          env=core, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=CAP, universal_newlines=True,
+                          check=True).stdout
+    for part, text in zip(asked, said.split('<dead ')[1:]):
+        assert objects(text.replace('(gdb) ', '')) == rows(story, part), part
+    assert 'no registers: this is a dump' in said and 'this is a dump: it does not run' in said
+    gone = subprocess.run([os.path.join(TOP, 'tools', 'gdb', 'start')], env=dict(core, CORE='/nosuch/dump'), stderr=subprocess.PIPE,
+                          timeout=CAP, universal_newlines=True, check=False)
+    assert gone.returncode == 2 and gone.stderr.count('\n') == 1
 
 
 def test_help():

@@ -129,6 +129,7 @@ def place(addr):
 def source(pc, returns=False):
     """A code address as function (file:line).  returns: it is a return address, and the
     call before it may be the last instruction of a function that never goes on."""
+    returns = returns and '+' in symbol(pc)  # else somebody has put it there: a thread's first frame
     line = gdb.find_pc_line(pc - returns)
     name, _, offset = symbol(pc - returns).partition('+')
     offset = int(offset or '0', 16) + returns

@@ -178,7 +178,7 @@ driver has looked.  Transmit: the card sends from TDH up to, without, TDT.
         last = [row for row in rows if 'head' in row]
         super().table([row for row in rows if 'head' not in row])
         for row in last:
-            print('  '.join(f'{name} {value}' for name, value in row['says'].items()))
+            print('  '.join(f'{name} {value}' for name, value in row['says'].items() if value is not None))
 
     @staticmethod
     def state(card, letter):

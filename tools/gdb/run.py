@@ -147,6 +147,8 @@ def run_to(where, hardware=False):
 
 def booted():
     """The emits can be looked at from where interrupts and traps are set up on."""
+    if gdb.selected_inferior().connection.type == 'core':
+        raise gdb.GdbError('this is a dump: it does not run')
     try:
         check_kernel()
         if int(var('idt', 'trap.c')[1]):
