@@ -224,7 +224,15 @@ bad_lines(void)
   IS(read(fd, (void *)bad_lines, 4096), -EFAULT);
   IS(read(fd, buf, 255), -EINVAL);
   IS(read(fd, buf, 1), -EINVAL);
+  IS(read(fd, buf, 0), -EINVAL);
+  IS(read(fd, buf, -1), -EFAULT); // ends before it begins
   IS(read(wo, buf, 4096), -1);
+  int stat = open("/dev/nettrace.stat", O_RDWR);
+  IS(say(stat, "mark x"), -EINVAL);
+  IS(read(stat, (void *)0x80100000, 4), -EFAULT);
+  IS(read(stat, buf, 1), 1); // nothing was consumed
+  IS(buf[0], 'c');
+  close(stat);
   for(int i = 0; i < 8; i++)
     IS(say(fd, "filter mark pid == 1"), 20);
   refused(fd, "filter mark pid == 1", "err \"too many filters\"");
