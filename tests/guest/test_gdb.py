@@ -66,7 +66,7 @@ def test_net_trace(tmp_path):
     assert {'e1000_tx', 'ip_out', 'proc', 'clock_sync'} <= {row['event'] for row in rows}
     journey = objects(one)
     assert [row['event'] for row in journey][-1] == 'pkt_end' and {row['pkt'] for row in journey} == {1}
-    assert lost == ''
+    assert lost == 'net-trace: no such event in the rings\n'
     assert [said.count('\n') for said in (event, cpu, number)] == [1, 1, 1]
     assert 'no event nosuch' in event and 'no CPU 8' in cpu and '-n 0' in number
     assert 'may-call-functions' in call
@@ -225,7 +225,7 @@ def test_connection(story):
     listener, pcb = rows(story, 'pcbs')
     assert listener['state'] == 'LISTEN' and listener['waiting'] == 1 and listener['holders'] == ['4/3']
     flow = segment['fields']
-    assert pcb['state'] == 'ESTABLISHED' and pcb['sock'] == data['sock']
+    assert pcb['state'] == 'ESTABLISHED' and pcb['sock'] == data['sock'] and pcb['queued'] and not listener['queued']
     assert pcb['remote'] == f'{flow["raddr"]}:{flow["rport"]}' and pcb['local'] == f'{flow["laddr"]}:{flow["lport"]}'
     assert pcb['rcv_nxt'] == flow['seq'] + flow['len'] and pcb['snd_una'] == flow['ack']
     assert pcb['snd_nxt'] == syn['fields']['seq'] + 1 and pcb['snd_wnd'] == flow['wnd']

@@ -304,6 +304,12 @@ def sockets():
             yield table[i]
 
 
+def waiting(trouble):
+    """Numbers of the sockets that wait for accept in some listener's queue."""
+    return {int(child['id']) for sock in sockets() if int(sock['waiting'])
+            for child in chain(sock['children'], 'next', f'queue of socket {int(sock["id"])}', trouble)}
+
+
 def queue(first, what, trouble):
     """(segments, bytes) of a queue of a pcb."""
     lengths = [int(segment['len']) for segment in chain(first, 'next', what, trouble)]
@@ -319,7 +325,8 @@ class NetPcbs(Command):
 
 The TCP control blocks of lwIP: addresses, state, socket and who has it open; below,
 the sequence variables as RFC 9293 names them, windows, queues and the retransmission
-timer.  SOCK without a holder: closed by its program, or not yet accepted.
+timer.  Behind the socket's number who has it open, as PID/FD; nobody: its program has
+closed it, or the connection is not made yet.
 
   net-pcbs
   net-pcbs --state SYN-RECEIVED"""
@@ -334,12 +341,14 @@ timer.  SOCK without a holder: closed by its program, or not yet accepted.
         if options.state and options.state not in TCP.values():
             raise gdb.GdbError(f'net-pcbs: no state {options.state}; there are {" ".join(TCP.values())}')
         trouble = []
-        held = {int(sock['id']): owners().get(int(sock.address), []) for sock in sockets()}
+        open_files, queued = owners(), waiting(trouble)
+        held = {int(sock['id']): open_files.get(int(sock.address), []) for sock in sockets()}
         for name, pcb in pcbs(trouble):
             row = {'pcb': int(pcb.address), 'list': name, 'state': tcp_state(pcb['state']),
                    'local': endpoint(pcb['local_ip']['addr'], int(pcb['local_port'])), 'remote': '*:*',
                    'sock': sock_of(pcb)}
             row['holders'] = held.get(row['sock'], [])
+            row['queued'] = row['sock'] in queued
             row.update(self.listener(pcb) if name == 'listen' else self.connection(pcb, trouble))
             if options.state in (None, row['state']):
                 yield row
@@ -364,8 +373,8 @@ timer.  SOCK without a holder: closed by its program, or not yet accepted.
 
     @staticmethod
     def line(row):
-        who = f'sock {row["sock"]}' + (f' ({", ".join(row["holders"])})' if row['holders'] else ' (nobody)') \
-            if row['sock'] else 'no socket'
+        whose = ', '.join(row['holders']) or ('waits for accept' if row['queued'] else 'nobody')
+        who = f'sock {row["sock"]} ({whose})' if row['sock'] else 'no socket'
         said = f'{row["state"]:<13}{row["local"]:<22}{row["remote"]:<22}{who}  pcb {row["pcb"]:#x}'
         if row['list'] == 'listen':
             return said + f'\n  {row["waiting"]} of {row["backlog"]} wait for accept'

@@ -186,6 +186,7 @@ socket, event, fields.
   net-trace -n 5 --json      for a script: one object a line"""
 
     name = 'net-trace'
+    empty = 'no such event in the rings'
 
     def arguments(self, parser):
         parser.add_argument('-n', type=int, default=20)

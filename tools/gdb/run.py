@@ -222,7 +222,7 @@ class Runner(Command):
 
     @staticmethod
     def line(row):
-        return show_row({**row, 'us': None}) + '\n' + gdb.execute('frame', to_string=True).rstrip()
+        return show_row({**row, 'us': None}) + '\n' + gdb.execute('with print frame-arguments presence -- frame', to_string=True).rstrip()
 
 
 class NetUntil(Runner):
