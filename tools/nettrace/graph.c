@@ -14,7 +14,7 @@ struct call {
   i64 took; // ns, or -1: nothing bounds it
   u32 fn;   // its address
   u32 thread;
-  u16 depth; // 1 outermost; 0 unknown
+  u16 indent; // calls of its thread that it is within
   u8 ctx;
   bool returned; // took is exact
 };
@@ -61,7 +61,7 @@ enter(struct graph *g, const struct rec *r, bool shown)
     leave(g, t, depth, r->ts);
   if(shown) {
     g->call = xgrow(g->call, g->ncall, &g->cap, sizeof *g->call);
-    g->call[g->ncall++] = (struct call){r->ts, -1, fn, thread_of(slot), (u16)depth, slot->cpu_ctx >> 4, false};
+    g->call[g->ncall++] = (struct call){r->ts, -1, fn, thread_of(slot), (u16)(depth ? depth - 1 : t->n), slot->cpu_ctx >> 4, false};
   }
   if(depth == 0) // too deep for the tracer: there will be no func_exit
     return;
@@ -99,15 +99,13 @@ print_thread(const struct call *c, FILE *f)
 static void
 print_calls(const struct graph *g, FILE *f)
 {
-  u32 indent = 0;
   fprintf(f, "%10s %10s    function\n", "time us", "took us");
   for(u32 i = 0; i < g->ncall; i++) {
     const struct call *c = &g->call[i];
     if(i == 0 || c->thread != c[-1].thread)
       print_thread(c, f);
-    indent = c->depth ? c->depth - 1u : indent + 1;
     fprintf(f, "%10s %10s %s %*s%s\n", us_str(align_mid(&g->s->al, c->ts) - align_mid(&g->s->al, g->call[0].ts)),
-            c->took < 0 ? "?" : us_str(c->took), c->returned || c->took < 0 ? " " : "?", (int)(2 * (indent < 40 ? indent : 40)), "",
+            c->took < 0 ? "?" : us_str(c->took), c->returned || c->took < 0 ? " " : "?", 2 * (c->indent < 40 ? c->indent : 40), "",
             symbol_str(c->fn));
   }
 }
