@@ -20,6 +20,7 @@
 #define ROW_LOST  4
 #define ROW_STATE 8
 #define ROW_CALL  16
+#define ROW_CABLE 32 // a frame that was lost between the two ends of the cable
 
 // Texts by number: each stands in the page once.
 struct strings {
@@ -44,6 +45,7 @@ struct page {
   u32 row, npkt, left; // rows written; packets in the page, left out
   struct idset pkts;
   i64 last;
+  struct cable cable;
 };
 
 // Bytes of the character at s if it is one of UTF-8 beyond ASCII and complete, else 0.
@@ -156,22 +158,32 @@ item_flow_no(struct page *p, const struct item *it)
 
 // A frame: [dt, lane, -1, pkt, flow, flags, label, payload, fate, number, in, length, hex].
 static void
-put_frame_row(struct page *p, const struct item *it, u32 flags)
+put_frame(struct page *p, const struct frame *f, i64 w, u32 pkt, u32 flags, const char *fate, u32 no)
 {
-  const struct frame *f = &p->s->cap.f[it->idx];
   char label[160], more[400];
   label_frame(label, sizeof label, f, p->labels);
   label_payload(more, sizeof more, f);
-  enum unmatched u = frame_fate(p->s, it->idx);
-  flags |= u == UM_NODRIVER ? ROW_DROP : 0;
-  fprintf(p->f, "[%lld,%d,-1,%u,%u,%u,%u,%u,%u,%u,%d,%u,\"", it->w - p->last, L_WIRE, item_pkt(p->s, it), item_flow_no(p, it), flags,
-          intern(&p->str, label), intern(&p->str, more), intern(&p->str, u == UM_NONE ? "" : fate_text(u)), it->idx + 1, f->in, f->len);
+  fprintf(p->f, "[%lld,%d,-1,%u,%u,%u,%u,%u,%u,%u,%d,%u,\"", w - p->last, L_WIRE, pkt, frame_is_tcp(f) ? flow_no(&p->flows, &f->flow) : NOFLOW,
+          flags, intern(&p->str, label), intern(&p->str, more), intern(&p->str, fate), no, f->in, f->len);
   static const char hex[] = "0123456789abcdef";
   for(u32 i = 0; i < f->caplen && i < MAXBYTES; i++) {
     putc(hex[f->data[i] >> 4], p->f);
     putc(hex[f->data[i] & 15], p->f);
   }
   fputs("\"]", p->f);
+}
+
+static void
+put_frame_row(struct page *p, const struct item *it, u32 flags)
+{
+  const struct frame *f = &p->s->cap.f[it->idx];
+  enum unmatched u = frame_fate(p->s, it->idx);
+  bool lost = p->cable.out && p->cable.out[it->idx];
+  flags |= u == UM_NODRIVER ? ROW_DROP : 0;
+  flags |= lost ? ROW_DROP | ROW_CABLE : 0;
+  put_frame(p, f, it->w, item_pkt(p->s, it), flags, lost ? "lost on the cable" : u == UM_NONE ? ""
+                                                                                              : fate_text(u),
+            it->idx + 1);
 }
 
 // A record's fields: plain numbers as such, all else as text.
@@ -275,29 +287,57 @@ wanted(struct page *p, u32 i)
   return true;
 }
 
+// A row begins.
+static void
+next_row(struct page *p, i64 w)
+{
+  fputs(p->row ? ",\n" : "\n", p->f);
+  if(p->row++ == 0)
+    p->last = w;
+}
+
+// The frames that left the far end by then and never came to the card: from number i on.
+// Returns the number of the next.
+static u32
+put_lost(struct page *p, u32 i, i64 until)
+{
+  const struct capture *c = &p->cable.far;
+  for(; i < c->n && c->f[i].w < until; i++) {
+    const struct frame *f = &c->f[i];
+    bool mine = p->pick.have_flow && frame_is_tcp(f) && flow_same(&f->flow, &p->pick.flow);
+    if(!p->cable.in[i] || (p->o->flow && !mine))
+      continue;
+    i64 w = p->row && f->w < p->last ? p->last : f->w;
+    next_row(p, w);
+    put_frame(p, f, w, 0, ROW_DROP | ROW_CABLE | (mine ? ROW_PICK : 0), "lost on the cable", 0);
+    p->last = w;
+  }
+  return i;
+}
+
 static void
 put_rows(struct page *p)
 {
+  u32 far = 0;
   p->states = open_memstream(&p->text[0], &p->len[0]);
   p->sleeps = open_memstream(&p->text[1], &p->len[1]);
   p->links = open_memstream(&p->text[2], &p->len[2]);
   fputs("\"rows\":[", p->f);
   for(u32 i = 0; i < p->s->nitem; i++) {
     const struct item *it = &p->s->item[i];
+    far = put_lost(p, far, it->w);
     track(p, it);
     if(!wanted(p, i))
       continue;
-    fputs(p->row ? ",\n" : "\n", p->f);
-    if(p->row == 0)
-      p->last = it->w;
+    next_row(p, it->w);
     u32 flags = p->pick.have_flow && p->pick.show[i] ? ROW_PICK : 0;
     if(it->frame)
       put_frame_row(p, it, flags);
     else
       put_rec_row(p, it, flags);
     p->last = it->w;
-    p->row++;
   }
+  put_lost(p, far, 1ll << 62);
   fputs("],\n", p->f);
 }
 
@@ -368,7 +408,7 @@ put_data(struct page *p)
   session_summary(p->s, f);
   fclose(f);
   fputs("{\"schema\":\"nettrace-page/1\",", p->f);
-  fprintf(p->f, "\"max\":%lld,", p->o->rows ? p->o->rows : 2000);
+  fprintf(p->f, "\"max\":%lld,\"cable\":%u,", p->o->rows ? p->o->rows : 2000, p->cable.n);
   put_clock(p);
   fputs("\"summary\":", p->f);
   put_text(p->f, summary);
@@ -417,7 +457,9 @@ cmd_html(struct opts *o)
   if((rc = timeline_select(&s, o, pick, &p.pick)) < 0)
     return rc;
   // A connection asked for, or packets of one: then the page holds just these.
-  bool narrow = o->flow || o->packets;
+  bool narrow = o->flow || o->packets, part = o->packets || o->only || o->layer || o->from || o->to || o->pid;
+  if(!part && (rc = cable_load(&p.cable, &s)) < 0)
+    return rc;
   p.all = p.pick;
   if(!narrow && (rc = timeline_select(&s, o, false, &p.all)) < 0)
     return rc;

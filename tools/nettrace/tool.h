@@ -405,6 +405,14 @@ extern bool ascii_only, verbose;
 extern enum method clock_wanted; // CLK_NONE = whichever there is
 void session_summary(const struct session *s, FILE *to);
 
+// cable.c: what was lost between the two captures of a run
+struct cable {
+  struct capture far;
+  u8 *out, *in; // lost: by frame of the session's capture; by frame of far
+  u32 n;        // how many in all
+};
+int cable_load(struct cable *c, const struct session *s);
+
 // timeline.c: rows in causal order, and which of them to show
 struct opts {
   const char *flow, *packets, *only, *layer, *from, *to, *out, *noreason, *dir;

@@ -8,7 +8,7 @@
 (() => {
 const D = JSON.parse(document.getElementById('data').textContent);
 const S = D.str;
-const PICK = 1, DROP = 2, LOST = 4, STATE = 8, CALL = 16;
+const PICK = 1, DROP = 2, LOST = 4, STATE = 8, CALL = 16, CABLE = 32;
 const PEER = 0, WIRE = 1, DRIVER = 2, NETIF = 3, STACK = 4, SOCKET = 5, PROCESS = 6;
 const LANES = ['peer', 'wire', 'driver e1000', 'Ethernet, IP', 'TCP', 'socket', 'process'];
 const WIDTH = 1240, X0 = 250, STEP = 150;
@@ -235,17 +235,24 @@ function cross(g, x, y, size = 8) {
 // A frame: a slanted arrow, flags above, numbers below, payload to the right.
 function drawFrame(g, r, y, c, small) {
   const a = laneX(PEER), b = laneX(WIRE), slope = small ? 5 : 9, y0 = r.in ? y - slope : y + slope;
-  const tip = r.in ? b - 5 : a + 1, from = r.in ? a : b, ty = r.in ? y : y0;
+  const half = r.flags & CABLE ? STEP * .4 : 0; // its way ended there
+  const tip = r.in ? b - 5 - half : a + 1 + half, from = r.in ? a : b, ty = (r.in ? y : y0) - slope * half / STEP;
   svg('line', {x1: from, y1: r.in ? y0 : y, x2: tip, y2: ty, stroke: c, 'stroke-width': 2.2, 'stroke-dasharray': r.again ? '7 4' : 'none'}, g);
   const back = r.in ? -1 : 1, lean = slope / STEP;
-  svg('path', {d: `M${tip} ${ty}l${back * 11} ${-5 - 11 * lean}l0 10z`, fill: c}, g);
-  svg('circle', {cx: b, cy: y, r: 4.5, fill: c}, g);
+  if(half)
+    cross(g, tip, ty, 7);
+  else
+    svg('path', {d: `M${tip} ${ty}l${back * 11} ${-5 - 11 * lean}l0 10z`, fill: c}, g);
+  if(!(r.flags & CABLE && r.in))
+    svg('circle', {cx: b, cy: y, r: 4.5, fill: c}, g);
   const m = /^(\S+) (.*(?:seq|ack) .*)$/.exec(r.label);
   const mid = (y + y0) / 2, flags = m ? m[1] : r.label;
   plate(g, (a + b) / 2, mid - 11, r.again ? flags + ' again' : flags, {size: 13, bold: true, fill: c, side: 0, room: STEP + 60});
   if(m && !small)
     svg('text', {x: (a + b) / 2, y: mid + 15, 'text-anchor': 'middle', 'font-size': 11, fill: '#495057'}, g, m[2].replace(/^(\d+) ack/, 'seq $1 ack'));
-  if(r.flags & DROP) {
+  if(r.flags & CABLE)
+    plate(g, b + 14, y, r.fate, {bold: true, fill: DARKRED});
+  else if(r.flags & DROP) {
     cross(g, b + 40, y);
     plate(g, b + 56, y, r.fate, {bold: true, fill: DARKRED});
   } else if(r.fate)
@@ -908,7 +915,7 @@ function title() {
   document.title = 'nettrace: ' + t;
   el('title').textContent = t;
   el('under').textContent = `One row per frame or event, in causal order; 0 = the first frame shown` +
-    (D.band ? `; between wire and kernel ±${D.band} µs, clock ${D.clock}` : `; ${D.clock}`) + '.\n' + D.summary.trim();
+    (D.band ? `; between wire and kernel ±${D.band} µs, clock ${D.clock}` : `; ${D.clock}`) + (D.cable ? `; ${D.cable} frame${D.cable > 1 ? 's' : ''} lost on the cable` : '') + '.\n' + D.summary.trim();
 }
 const KEYS = [['j k ↓ ↑', 'next, previous row'], ['n p', 'next, previous row of the same packet'], ['d', 'next drop'], ['Enter, click', 'pin a row: fields, bytes, links; open or close a fold'],
   ['hover', 'follow one packet'], ['t', 'even or true time'], ['+ − wheel', 'zoom (in true time; drag moves)'], ['f', 'filter: connection, pid, layer, text'], ['1 … 7', 'hide or show a lane'], ['g G', 'first, last row'], ['Esc', 'back'], ['?', 'this help']];

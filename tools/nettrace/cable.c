@@ -1,0 +1,88 @@
+// What was lost on the cable: the captures of its two ends, compared.
+//
+// With capture -W the wire tool stands between the card and the other side, and a
+// run has two captures: wire.pcap at the card, far.pcap at the far end.  A frame
+// that one end sent and the other never had was lost, or changed, between them.
+// Both are stamped by the same clock.  html draws these; nothing else depends on it.
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "tool.h"
+
+#define GRACE 100000000 // ns: at the end of a run frames are still on their way
+
+// A frame of either end.
+struct end {
+  u64 key;
+  u32 idx;
+  bool sent; // at the end that it comes from
+};
+
+static int
+end_cmp(const void *a, const void *b)
+{
+  const struct end *x = a, *y = b;
+  if(x->key != y->key)
+    return x->key < y->key ? -1 : 1;
+  if(x->sent != y->sent)
+    return x->sent ? -1 : 1;
+  return x->idx < y->idx ? -1 : x->idx > y->idx;
+}
+
+static u32
+add_ends(struct end *e, u32 n, const struct capture *c, bool in, bool sent)
+{
+  for(u32 i = 0; i < c->n; i++)
+    if(c->f[i].in == in && c->f[i].full)
+      e[n++] = (struct end){c->f[i].key, i, sent};
+  return n;
+}
+
+// Mark in gone the frames of one direction that from sent and to never had.  Of
+// equal frames the first ones: what comes again, comes because it was lost.
+static void
+find_gone(const struct capture *from, const struct capture *to, bool in, u8 *gone)
+{
+  struct end *e = xmalloc((from->n + to->n + 1) * sizeof *e);
+  u32 n = add_ends(e, 0, from, in, true);
+  n = add_ends(e, n, to, in, false);
+  i64 end = to->n ? to->f[to->n - 1].w : -(1ll << 62);
+  if(n)
+    qsort(e, n, sizeof *e, end_cmp);
+  for(u32 i = 0, k; i < n; i = k) {
+    u32 sent = 0;
+    for(k = i; k < n && e[k].key == e[i].key; k++)
+      sent += e[k].sent;
+    u32 arrived = k - i - sent;
+    for(u32 j = i; j < i + sent && sent - (j - i) > arrived; j++)
+      gone[e[j].idx] = from->f[e[j].idx].w + GRACE < end;
+  }
+  free(e);
+}
+
+// Compare the two captures of a run that has both.  0 or -EX_BADIN.
+int
+cable_load(struct cable *c, const struct session *s)
+{
+  memset(c, 0, sizeof *c);
+  char *path = s->in.dir && s->have_cap && s->have_trace ? xasprintf("%s/far.pcap", s->in.dir) : 0;
+  if(path == 0 || access(path, R_OK) < 0) {
+    free(path);
+    return 0;
+  }
+  int rc = capture_load(&c->far, path);
+  free(path);
+  if(rc < 0)
+    return rc;
+  for(u32 i = 0; i < c->far.n; i++)
+    frame_parse(&c->far.f[i], s->b->h.mac);
+  c->out = xmalloc(s->cap.n + 1);
+  c->in = xmalloc(c->far.n + 1);
+  find_gone(&s->cap, &c->far, false, c->out);
+  find_gone(&c->far, &s->cap, true, c->in);
+  for(u32 i = 0; i < s->cap.n; i++)
+    c->n += c->out[i];
+  for(u32 i = 0; i < c->far.n; i++)
+    c->n += c->in[i];
+  return 0;
+}
