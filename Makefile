@@ -328,7 +328,7 @@ SHFILES = $(shell git ls-files tools tests .ci | xargs grep -l '^\#!/bin/sh' 2>/
 # Under the sanitizers.  Each test names the sources it needs beside its own
 # file; kernel code comes in by #include, against stand-ins in tests/host/shim.
 .PHONY: tests
-HOSTTESTS = mkfs fs ring e1000 align sim badinput nettrace nettrace_check
+HOSTTESTS = mkfs fs ring e1000 align sim badinput nettrace nettrace_check nettrace_follow
 tests: $(HOSTTESTS:%=$(B)/tests/test_%) $(B)/tests/fscheck
 SANITIZE = -std=gnu11 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover -Wall -Wextra -MMD -MP
 TOOL_SAN = $(patsubst %,$(B)/san/%.o,$(filter-out main,$(NETTRACE)))
@@ -337,7 +337,7 @@ $(B)/tests/test_mkfs $(B)/tests/test_fs: TEXTRA = -Ikernel -fno-builtin tools/mk
 $(B)/tests/test_ring: TEXTRA = -DKERNEL -Itests/host/shim -Ikernel -pthread
 # Descriptors hold 32-bit addresses: without -no-pie our own data lie beyond.
 $(B)/tests/test_e1000: TEXTRA = -DKERNEL -Itests/host/shim -Ikernel -fno-pie -no-pie -Wno-int-to-pointer-cast -Wno-pointer-to-int-cast
-$(patsubst %,$(B)/tests/test_%,align sim badinput nettrace nettrace_check): $(TOOL_SAN)
+$(patsubst %,$(B)/tests/test_%,align sim badinput nettrace nettrace_check nettrace_follow): $(TOOL_SAN)
 $(B)/tests/test_%: tests/host/test_%.c
 	$(call say,TEST,$<)mkdir -p $(@D) && $(HOSTCC) $(SANITIZE) $< $(filter %.o,$^) $(TEXTRA) -o $@ -lcmocka -lpcap
 # What the host tool reads, fuzzed: libFuzzer is clang's.  tests/host/fuzz/run builds these.

@@ -369,7 +369,7 @@ gen_header(struct gen *g)
     gen_bytes(g, "\n", 1);
 }
 
-static void
+static inline void
 gen_make(struct gen *g, struct genopts o)
 {
   memset(g, 0, sizeof *g);
@@ -409,7 +409,7 @@ gen_make(struct gen *g, struct genopts o)
   gen_sync(g);
 }
 
-static void
+static inline void
 gen_free(struct gen *g)
 {
   free(g->trace);

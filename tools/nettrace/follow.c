@@ -377,6 +377,8 @@ frames_of(struct follower *w, u32 *next, u32 rec, i64 t)
 static void
 forget_frames(struct capture *c, u32 n)
 {
+  if(n == 0)
+    return;
   for(u32 i = 0; i < n; i++)
     free(c->f[i].data);
   memmove(c->f, c->f + n, (c->n - n) * sizeof *c->f);
