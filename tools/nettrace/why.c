@@ -61,15 +61,15 @@ row_json(const struct step *t, i64 w, FILE *f)
 static void
 print_rows(const struct session *s, const u32 *v, u32 n, FILE *f, bool json)
 {
-  static struct labels labels;
+  struct labels *labels = xmalloc(sizeof *labels); // for each call anew
   static struct step t;
   i64 sum = 0, first = s->item[v[0]].w;
   for(u32 i = 0, k = 0; k < n && i < s->nitem; i++) {
     const struct item *it = &s->item[i];
-    label_learn(&labels, s, it);
+    label_learn(labels, s, it);
     if(i != v[k])
       continue;
-    step_of(&t, s, it, &labels);
+    step_of(&t, s, it, labels);
     t.gap = k ? it->w - s->item[v[k - 1]].w : 0;
     sum += t.gap;
     if(json && k)
@@ -82,6 +82,7 @@ print_rows(const struct session *s, const u32 *v, u32 n, FILE *f, bool json)
   }
   if(!json)
     fprintf(f, "%10s %9s  sum of the gaps\n", us_str(s->item[v[n - 1]].w - first), us_str(sum));
+  free(labels);
 }
 
 // Copy text to f, each character as --ascii shows it.
