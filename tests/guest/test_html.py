@@ -112,6 +112,36 @@ def test_times_and_packets_are_the_ladders(run, tmp_path):
     assert names[:2] == ['tcp_state', 'STACK']
 
 
+def test_lost_on_the_cable(run, tmp_path):
+    """The run again, with a second capture at the far end: one frame from the guest did not get
+    there, two to the guest not from there, and what was sent last may be on its way still."""
+    there = tmp_path / 'run'
+    there.mkdir()
+    for name in 'trace.nt', 'wire.pcap':
+        shutil.copy(os.path.join(run, name), there)
+    with open(there / 'wire.pcap', 'rb') as f:
+        data = f.read()
+    header, frames, at = data[:24], [], 24
+    while at < len(data):
+        sec, usec, n, _ = struct.unpack_from('<IIII', data, at)
+        frames.append((sec, usec, data[at + 16:at + 16 + n]))
+        at += 16 + n
+    sent = [f for f in frames if f[2][6:12] == GUEST and f[2][12:14] == b'\x08\0']
+    gone, into = sent[1], [(sent[0][0], sent[0][1], tcp(k, b'never came')) for k in (1, 2)]
+    late = frames[-1][0], frames[-1][1], tcp(3, b'on its way')
+    far = sorted([f for f in frames if f is not gone] + into + [late], key=lambda f: f[:2])
+    write_pcap(str(there / 'far.pcap'), header, far)
+    _, whole = page(str(tmp_path / 'p.html'), '--all', there)
+    lost = [row for row in whole['rows'] if row[5] & 32]
+    assert whole['cable'] == len(lost) == 3
+    out, = [row for row in lost if not row[10]]
+    assert whole['str'][out[8]] == 'lost on the cable' and out[11] == len(gone[2]) and out[3]
+    assert [bytes.fromhex(row[12]) for row in lost if row[10]] == [f[2][:128] for f in into]
+    _, plain = page(str(tmp_path / 'q.html'), '--all', run)
+    assert [row[1:4] for row in whole['rows'] if row not in lost or not row[10]] == [row[1:4] for row in plain['rows']]
+    assert plain['cable'] == 0
+
+
 def test_no_address_to_ask(run, tmp_path):
     text, _ = page(str(tmp_path / 'p.html'), run)
     policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"

@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include "tool.h"
 
-#define GRACE 100000000 // ns: at the end of a run frames are still on their way
+#define GRACE 100000000 // ns: what was sent last may be on its way still
 
 // A frame of either end.
 struct end {
@@ -38,25 +38,54 @@ add_ends(struct end *e, u32 n, const struct capture *c, bool in, bool sent)
   return n;
 }
 
-// Mark in gone the frames of one direction that from sent and to never had.  Of
-// equal frames the first ones: what comes again, comes because it was lost.
+// Of equal frames the first ones count as lost: what comes again, comes because it was.
+// Calls mark on each frame of from: did it arrive?
 static void
-find_gone(const struct capture *from, const struct capture *to, bool in, u8 *gone)
+each_sent(const struct end *e, u32 n, void (*mark)(u32 idx, bool arrived, void *arg), void *arg)
 {
-  struct end *e = xmalloc((from->n + to->n + 1) * sizeof *e);
-  u32 n = add_ends(e, 0, from, in, true);
-  n = add_ends(e, n, to, in, false);
-  i64 end = to->n ? to->f[to->n - 1].w : -(1ll << 62);
-  if(n)
-    qsort(e, n, sizeof *e, end_cmp);
   for(u32 i = 0, k; i < n; i = k) {
     u32 sent = 0;
     for(k = i; k < n && e[k].key == e[i].key; k++)
       sent += e[k].sent;
-    u32 arrived = k - i - sent;
-    for(u32 j = i; j < i + sent && sent - (j - i) > arrived; j++)
-      gone[e[j].idx] = from->f[e[j].idx].w + GRACE < end;
+    u32 came = k - i - sent;
+    for(u32 j = 0; j < sent; j++)
+      mark(e[i + j].idx, sent - j <= came, arg);
   }
+}
+
+static void
+keep_last(u32 idx, bool arrived, void *arg)
+{
+  u32 *last = arg;
+  *last = arrived && idx + 1 > *last ? idx + 1 : *last;
+}
+
+struct verdict {
+  const struct capture *from;
+  u32 last; // frames before this number were overtaken by one that arrived
+  i64 end;  // the other end's last frame
+  u8 *gone;
+};
+
+static void
+judge(u32 idx, bool arrived, void *arg)
+{
+  struct verdict *v = arg;
+  v->gone[idx] = !arrived && (idx + 1 < v->last || v->from->f[idx].w + GRACE < v->end);
+}
+
+// Mark in gone the frames of one direction that from sent and to never had.
+static void
+find_gone(const struct capture *from, const struct capture *to, bool in, u8 *gone)
+{
+  struct end *e = xmalloc((from->n + to->n + 1) * sizeof *e);
+  struct verdict v = {.from = from, .gone = gone, .end = to->n ? to->f[to->n - 1].w : -(1ll << 62)};
+  u32 n = add_ends(e, 0, from, in, true);
+  n = add_ends(e, n, to, in, false);
+  if(n)
+    qsort(e, n, sizeof *e, end_cmp);
+  each_sent(e, n, keep_last, &v.last);
+  each_sent(e, n, judge, &v);
   free(e);
 }
 
