@@ -22,7 +22,7 @@ put_dist(struct nt_line *o, const struct dist *d, int at)
   put_us_right(o, d->max, 6);
   for(int b = 0; b < NBUCKET; b++)
     if(d->hist[b])
-      nt_printf(o, " %2u", d->hist[b] * 100 / d->n);
+      nt_printf(o, "%3u", d->hist[b] * 100 / d->n);
     else
       nt_printf(o, "  .");
 }
@@ -222,19 +222,23 @@ draw_help(int lines)
 {
   static const char *const help[] = {
     "1-7  views: connections, packets, drops, layers, events, one connection, CPUs",
-    "j k  arrows: select a line      Enter  more about it      Esc  back",
+    "j k  or arrows: select a line     Enter  more about it     Esc  back",
     "p    or space: stand still, the trace goes on            + -  faster, slower",
     "/    filter: port=80  pid=4  state=LISTEN  pkt=12  flags=SYN  or any text",
-    "s S  sort by the next, the last column; r turns it round",
-    "t    rates or totals   z count from zero   n numbers for names   e tail or not",
-    "m    write a mark into the trace   w this screen to nettop.txt   q quit",
+    "s S  sort by the next, the last column     r  the other way round",
+    "t    rates or totals     z  count from zero     n  numbers for names",
+    "e    the last events or more connections     m  a mark into the trace",
+    "w    this screen into the file nettop.txt     Ctrl-L  draw anew     q  quit",
     "",
-    "lost     records this program was too slow for: figures are then too low",
-    "unread   of the trace ring, waiting for us; at 100% records are lost",
-    "*        dropped or repeated something just now    -  closed, stays 10 s",
-    "RTT ms, smoothed   CWND congestion window   Q bytes queued both ways   XM sent",
-    "again   us: from the interrupt to netd, to IP, to TCP or UDP, to the socket,",
-    "to the program; middle and 99th of 100 of the last 256.  Histograms in percent",
+    "lost    records this program was too slow for: the figures are then too low",
+    "unread  of the trace's ring, waits for us; at 100% records are lost",
+    "pbuf    and seg: in use/most ever, of the stack's memory; ring: in use/size",
+    "us      from interrupt to netd, to IP, to TCP or UDP, to socket, to program:",
+    "        the middle and the 99th of 100 of the last 256; 4.1m are ms, 2.3s s",
+    "*  lost or repeated something just now    -  closed, stays here for 10 s",
+    "RTT ms, smoothed   CWND congestion window   Q bytes queued   XM sent again",
+    "1i #14  CPU 1, in an interrupt (n netd, d timer, - process), packet 14",
+    "GAP     under <1 1 2 ...: how many of 100 took less than 1 us, 1 us, 2 us ...",
   };
   struct nt_line title = sheet_line();
   nt_printf(&title, "Help                                                    ? again: back");

@@ -216,7 +216,7 @@ void
 view_drop(const struct model *m)
 {
   struct nt_line o = sheet_line();
-  nt_printf(&o, " COUNT   /s  REASON        LAST PACKET: TIME, ENDS   (below: where, and what it means)");
+  nt_printf(&o, " COUNT   /s  REASON         THE LAST ONE: TIME, ENDS   (below: where, meaning)");
   sheet_bright();
   for(int k = 0; k < m->ndrop && sheet_room() > 1; k++)
     draw_drop(&m->drop[drop_place(m, k)]);

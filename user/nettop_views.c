@@ -105,23 +105,32 @@ head_memory(const struct model *m)
   nt_printf(&o, "  pbuf %u/%u seg %u/%u pcb %u tw %u arp %u", m->pbuf, m->pbuf_max, m->seg, m->seg_max, m->pcb, m->tw, m->arp);
 }
 
+// how: what the two figures are, if there is room to say it.
 static void
-head_latency(const struct model *m)
+put_latency(struct nt_line *o, const struct model *m, const char *how)
 {
-  struct nt_line o = sheet_line();
-  nt_printf(&o, "us p50/p99");
+  nt_printf(o, "us%s", how);
   for(int i = 0; i < NUP; i++) {
     u32 p50, p99;
     dist_percentiles(&m->gap[i], &p50, &p99);
-    nt_printf(&o, " %s ", gap_name[i]);
+    nt_printf(o, " %s ", gap_name[i]);
     if(m->gap[i].n == 0) {
-      nt_printf(&o, "-");
+      nt_printf(o, "-");
       continue;
     }
-    put_us(&o, p50);
-    nt_printf(&o, "/");
-    put_us(&o, p99);
+    put_us(o, p50);
+    nt_printf(o, "/");
+    put_us(o, p99);
   }
+}
+
+static void
+head_latency(const struct model *m)
+{
+  char text[120];
+  struct nt_line all = {text, 0, sizeof(text)}, o = sheet_line();
+  put_latency(&all, m, " p50/p99");
+  put_latency(&o, m, all.n > o.max ? "" : " p50/p99");
 }
 
 // ---- the whole -------------------------------------------------------------------

@@ -7,12 +7,14 @@ the first line tells it; a refresh is one bringing-up-to-date of the screen.
 """
 
 import contextlib
+import os
 import re
 import socket
 import threading
 
 import pytest
 
+from evidence import Ring
 from vm import run_line
 
 ROW = re.compile(r'^([ *-]) *(\d+|-) +(\d+) (\S+) +(\S+) +(\d+) (\* backlog \d+(?:/\d+)?|\*|~?[\d.]+:\d+)'
@@ -365,7 +367,7 @@ def test_views(boot):
         here = client.getsockname()[1]
         for _ in range(3):
             nobody.sendto(b'x' * 18, ('127.0.0.1', vm.port(7777, 'udp')))
-        screen.wait(r'^us p50/p99 irq>netd \S+/\S+ >ip \S+/\S+ >tcp \S+/\S+ >sock \S+/\S+ >app \S+/\S+$')
+        screen.wait(r'^us(?: p50/p99)? irq>netd \S+/\S+ >ip \S+/\S+ >tcp \S+/\S+ >sock \S+/\S+ >app \S+/\S+$')
 
         text = screen.key('3', r'^ +3 +\d+ +NO_SOCKET ')
         place = vm.events('net_drop')[-1]['eip']  # by the host's symbols
@@ -456,6 +458,28 @@ def test_bytes_of_a_refresh(boot):
     assert max(full) <= 2048 and max(events) <= 2048
     assert ' lost 0 ' in text
     screen.quit()
+
+
+@pytest.mark.skipif(bool(os.environ.get('DEBUG')), reason='the checks of the debug kernel cost instructions')
+def test_cost_of_watching(boot):
+    """In instructions: the clock counts them, and the scheduler's events say whose they were.
+    Pings over loopback make some 10,000 events a second; at a lower rate what each refresh
+    costs weighs more, so a rate within wide bounds will do."""
+    vm = boot(cpus=1, append=FIXED + ' trace=std,+switch trace_slots=131072', extra=('-D',), wait=READY)
+    vm.send('ping -q -c 0 -i 10 127.0.0.1 & ' * 2 + '\n')
+    vm.send('(sleep 7; nettrace stop) & nettop\n')
+    vm._until(lambda: 'FROZEN' in vm.output(), 'the trace stands still')
+    rows = Ring(os.path.join(vm.dir, 'ram')).records()
+    asked = [row for row in rows if row['event'] == 'ctl' and row['fields']['text'] == 'snap']
+    first, last, nettop = asked[1]['tsc'], asked[-1]['tsc'], asked[0]['pid']
+    switch = [row for row in rows if row['event'] == 'switch' and first <= row['tsc'] <= last]
+    used = sum(b['tsc'] - a['tsc'] for a, b in zip(switch, switch[1:]) if b['fields']['prev'] == nettop)
+    n, seconds = sum(first <= row['tsc'] <= last for row in rows), (last - first) / 1e9  # one instruction is 1 ns
+    share = 10000 * used / n / 1e9
+    print(f'{n / seconds:.0f} events/s: {used / n:.0f} instructions per event, so {share:.2%} of a CPU at 10,000 events/s')
+    assert len(asked) >= 5 and 3000 < n / seconds < 25000
+    assert share <= 0.02
+    vm.key('q')
 
 
 @pytest.mark.parametrize('line, status', [
