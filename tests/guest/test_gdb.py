@@ -21,10 +21,10 @@ def gdb(run, *commands, words=()):
     for k, command in enumerate(commands):
         script += [f'echo <{k}>\\n', command]
     said = subprocess.run(
-        [CAPTURE, '-d', run, '-g', '-t', str(int(CAP) - 10), '-k', KERNEL, '-p', '80', *words, '--', 'sh', '-c',
+        [CAPTURE, '-d', run, '-g', '-t', str(int(2 * CAP)), '-k', KERNEL, '-p', '80', *words, '--', 'sh', '-c',
          'cd "$NETTRACE_RUN" && exec gdb -batch -q -nx -x "$XV6_TOP/tools/gdb/init.gdb" kernel.elf "$@"',
          'gdb', *(word for line in script for word in ('-ex', line))],
-        env=dict(os.environ, NETTRACE=NETTRACE, XV6_TOP=TOP), stdin=subprocess.DEVNULL, timeout=CAP,
+        env=dict(os.environ, NETTRACE=NETTRACE, XV6_TOP=TOP), stdin=subprocess.DEVNULL, timeout=2 * CAP + 20,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, check=False).stdout
     parts = []
     for k in range(len(commands)):

@@ -241,7 +241,7 @@ class Command(gdb.Command):
     def invoke(self, argument, from_tty):
         del from_tty
         options = self.parser.parse_args(gdb.string_to_argv(argument))
-        if not gdb.selected_inferior().threads():
+        if gdb.selected_inferior().connection is None:
             raise gdb.GdbError(f'{self.name}: no guest: it has ended, or gdb is not attached')
         try:
             if self.mapped:

@@ -198,6 +198,11 @@ def user_frames(proc, trouble):
 def backtrace(proc):
     """Rows of one process that does not run."""
     trouble, pid = [], int(proc['pid'])
+    try:
+        word(int(proc['kstack']))
+    except gdb.MemoryError:
+        yield {'warning': f'process {pid}: its kernel stack is not in this dump'}
+        return
     for k, pc in enumerate(kernel_frames(proc, trouble)):
         yield {'pid': pid, 'frame': k, 'mode': 'kernel', 'pc': pc, 'where': source(pc, True)}
     yield from warnings(trouble)
