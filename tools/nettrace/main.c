@@ -360,6 +360,7 @@ main(int argc, char **argv)
   limit_memory(true);
   if(rc == 0)
     rc = two_runs(&o) ? cmd_two(c->name, &o) : c->run(&o);
+  progress(0);
   if(rc < 0)
     fprintf(stderr, "nettrace %s: %s\n", c->name, errtext);
   return rc < 0 ? -rc : rc;

@@ -3,11 +3,13 @@
 // Nothing from the guest or the wire reaches a terminal or a file unescaped:
 // all such text goes through esc_text() or put_json().
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 #include "tool.h"
 
@@ -35,6 +37,49 @@ limit_memory(bool on)
   r.rlim_cur = on && max_mem < r.rlim_max ? max_mem : r.rlim_max;
   setrlimit(RLIMIT_DATA, &r);
 }
+
+// ---- progress -------------------------------------------------------------------
+
+static const char *volatile doing; // a constant text, or 0
+static volatile sig_atomic_t told;
+
+// After the first second, and each one behind it: what it is at.
+static void
+on_alarm(int sig)
+{
+  (void)sig;
+  const char *what = doing;
+  if(what == 0)
+    return;
+  int e = errno;
+  told++;
+  ssize_t n = write(2, "\r\x1b[Knettrace: ", 14);
+  n = n < 0 ? n : write(2, what, strlen(what));
+  for(int i = 0; n >= 0 && i < told && i < 40; i++)
+    n = write(2, ".", 1);
+  errno = e;
+}
+
+// Say on standard error what takes long, if it does and that is a terminal; 0: no more.
+void
+progress(const char *what)
+{
+  static bool begun;
+  if(!isatty(2))
+    return;
+  doing = what;
+  if(what && !begun) {
+    begun = true;
+    sigaction(SIGALRM, &(struct sigaction){.sa_handler = on_alarm, .sa_flags = SA_RESTART}, 0);
+    setitimer(ITIMER_REAL, &(struct itimerval){{1, 0}, {1, 0}}, 0);
+  }
+  if(what == 0 && told) {
+    told = 0;
+    fputs("\r\x1b[K", stderr);
+  }
+}
+
+// ---- memory ----------------------------------------------------------------------
 
 static void
 nomem(void)
@@ -184,7 +229,10 @@ int
 out_open(struct out *o, const char *path)
 {
   memset(o, 0, sizeof *o);
+  progress("writing");
   if(path == 0 || strcmp(path, "-") == 0) {
+    if(isatty(1))
+      progress(0); // what is printed shows by itself
     o->f = stdout;
     return 0;
   }
@@ -213,6 +261,7 @@ out_close(struct out *o, bool keep)
 {
   if(o->f == 0)
     return 0;
+  progress(0);
   bool bad = fflush(o->f) != 0 || ferror(o->f);
   if(o->tmp == 0) {
     if(bad && errno != EPIPE)

@@ -302,14 +302,17 @@ session_open(struct session *s, int n, char **operand)
   if(rc < 0)
     return rc;
   const char *trace = s->in.trace ? s->in.trace : s->in.ram;
+  progress("reading the trace");
   if(trace && (rc = trace_load(&s->trace, trace)) < 0)
     return rc;
+  progress("reading the capture");
   if(s->in.capture && (rc = capture_load(&s->cap, s->in.capture)) < 0)
     return rc;
   if(s->in.elf)
     symbols_load(s->in.elf);
   s->have_trace = trace != 0;
   s->have_cap = s->in.capture != 0;
+  progress("finding frames and clock");
   if(s->have_trace) {
     rc = session_join(s);
     if(rc == 0 && verbose)

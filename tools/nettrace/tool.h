@@ -37,6 +37,7 @@ void *xrealloc(void *p, size_t n);
 void *xgrow(void *p, u32 n, u32 *cap, size_t each);
 char *xstrdup(const char *s);
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void progress(const char *what);
 size_t esc_text(char *to, size_t max, const u8 *s, size_t n);
 void put_json(FILE *f, const char *s, size_t n);
 char *ip_str(u32 ip);
