@@ -5,11 +5,14 @@
 // whose parent has ended become its children: every wait here takes them too.
 #include "types.h"
 #include "fcntl.h"
+#include "net.h"
 #include "stat.h"
 #include "sys.h"
 #include "user.h"
 
-#define KILLED 137 // status of a shell that was killed, as shells count it
+#define KILLED     137 // status of a shell that was killed, as shells count it
+#define LEASE_WAIT 600 // ticks for DHCP: the kernel takes its fallback address after 500
+#define NIFS       4
 
 static char sh[] = "/sh", dash_c[] = "-c", rc_file[] = "/rc"; // exec wants char *
 
@@ -58,6 +61,27 @@ starts_with(const char *s, const char *word)
   return 1;
 }
 
+// Does an interface ask for its first address, over a cable that is plugged in?
+static int
+awaits_lease(void)
+{
+  struct net_if t[NIFS];
+  int n = netinfo(NETINFO_IFS, t, sizeof(t)) / (int)sizeof(t[0]);
+  for(int i = 0; i < n; i++)
+    if(t[i].dhcp && t[i].up && t[i].link && t[i].how == HOW_NONE)
+      return 1;
+  return 0;
+}
+
+// A line given with the kernel runs once and is over: it finds the network it was
+// written for.  Without a card, with ip=none and with a fixed address it begins at once.
+static void
+await_lease(void)
+{
+  for(int end = uptime() + LEASE_WAIT; awaits_lease() && uptime() - end < 0;)
+    sleep(2);
+}
+
 int
 main(int argc, char *argv[])
 {
@@ -71,6 +95,7 @@ main(int argc, char *argv[])
       rc = 0;
   }
   if(line) {
+    await_lease();
     printf(1, "init: running\n");
     poweroff(shell((char *[]){sh, dash_c, line, 0}, 1));
   }

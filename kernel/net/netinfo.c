@@ -15,6 +15,7 @@
 #include "lwip/etharp.h"
 #include "lwip/netif.h"
 #include "lwip/priv/tcp_priv.h"
+#include "lwip/prot/dhcp.h"
 #include "lwip/stats.h"
 #include "lwip/udp.h"
 
@@ -122,6 +123,7 @@ put_ifs(struct table *t)
       .up = netif_is_up(n) != 0,
       .link = netif_is_link_up(n) != 0,
       .how = netif_how(n),
+      .dhcp = netif_dhcp_data(n) && netif_dhcp_data(n)->state != DHCP_STATE_OFF,
       .addr = {netif_ip4_addr(n)->addr},
       .mask = {netif_ip4_netmask(n)->addr},
       .gw = {netif_ip4_gw(n)->addr},

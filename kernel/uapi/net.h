@@ -132,7 +132,8 @@ struct net_if {
   u8 mac[6];                     //
   u8 up, link;                   //
   u8 how;                        // HOW_...
-  u8 pad[3];                     //
+  u8 dhcp;                       // asks for an address, or sees to it that it keeps its own
+  u8 pad[2];                     //
   struct in_addr addr, mask, gw; //
   u32 mtu;                       //
   u32 rx_p, rx_b, tx_p, tx_b;    // packets and bytes, modulo 2^32

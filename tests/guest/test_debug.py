@@ -22,7 +22,7 @@ STACK_MOST = 6144
 
 def line(text, run, kernel=CHECKED, *options):
     """Run a line in a guest of its own: (QEMU's exit status, console)."""
-    subprocess.run([CAPTURE, '-d', run, '-k', kernel, *IMAGE, '-a', 'rc=off', *options, '-G', text],
+    subprocess.run([CAPTURE, '-d', run, '-k', kernel, *IMAGE, '-a', 'rc=off ip=none', *options, '-G', text],
                    env=dict(os.environ, NETTRACE=NETTRACE), cwd=TOP, stdin=subprocess.DEVNULL,
                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=CAP)
     status = dict(row.split('=', 1) for row in (run / 'status').read_text().splitlines())

@@ -72,7 +72,7 @@ def run_logged(at, start, cpus, append, *args):
     words = ' '.join(f'-blockdev {dev}' for dev in blockdevs) + ' -device ide-hd,drive=disk,bus=ide.0,unit=0'
     # The module is not used: root= names the disk that capture knows nothing of.
     return capture(at / 'run', '-c', str(cpus), '-i', os.path.join(BUILD, 'fs.img'),
-                   '-a', 'root=ide0 trace=off ' + append, '-x', words, *args)
+                   '-a', 'root=ide0 trace=off ip=none ' + append, '-x', words, *args)
 
 
 def replay(start, log, *options):
