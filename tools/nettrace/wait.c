@@ -261,7 +261,8 @@ wait_loop(struct waiter *w, const struct opts *o, const char *path, const char *
 {
   i64 end = now_ms() + o->timeout * 1000;
   for(;;) {
-    bool ended = over && access(over, F_OK) == 0; // asked first: the look after it sees all
+    // Asked first: the look after it sees all.
+    bool ended = over && access(over, F_OK) == 0, dead = o->pid && has_ended(o->pid);
     int rc = look(w, path);
     if(rc < 0)
       return rc;
@@ -271,7 +272,7 @@ wait_loop(struct waiter *w, const struct opts *o, const char *path, const char *
       if(all_met(w))
         return 0;
     }
-    if(o->pid && has_ended(o->pid))
+    if(dead)
       return seterr(EX_FOUND, "QEMU (pid %lld) has ended; not seen:%s", o->pid, missing(w));
     if(w->found && (((const volatile struct nt_header *)(const void *)(w->ram.p + w->ram.pa))->flags & NT_PANICKED))
       return seterr(EX_FOUND, "the guest panicked; not seen:%s", missing(w));
