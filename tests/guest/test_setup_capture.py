@@ -13,13 +13,14 @@ import select
 import signal
 import stat
 import subprocess
+import sys
 import termios
 import time
 import types
 
 import pytest
 
-from vm import CAP, CAPTURE, NETTRACE
+from vm import BUILD, CAP, CAPTURE, KERNEL as REAL, NETTRACE
 
 KERNEL = r'''
   .set MAGIC, 0x1badb002
@@ -115,7 +116,8 @@ def test_guest_line(capture, tmp_path, text, code, output, exit_code, guest):
     done = capture('-G', 'ls; cat README', text=text, code=code)
     assert (done.stdout, done.returncode) == (output, exit_code), done.stderr
     assert (status(tmp_path)['guest'], status(tmp_path)['guest_status']) == guest
-    assert 'run="ls; cat README"' in (tmp_path / 'run' / 'cmdline').read_text()
+    words = (tmp_path / 'run' / 'cmdline').read_text()
+    assert 'run="ls; cat README"' in words and 'restrict=on' in words
 
 
 def test_panic_keeps_the_evidence(capture, tmp_path):
@@ -320,3 +322,34 @@ def test_forwarded_ports_are_free_ones_and_named(capture, tmp_path):
     rows = [row.split() for row in (tmp_path / 'run' / 'ports').read_text().splitlines()]
     assert [row[:3] for row in rows] == [['tcp', '80', '127.0.0.1'], ['udp', '7', '127.0.0.1']]
     assert all(int(row[3]) > 1023 for row in rows)
+
+
+# With the real kernel.
+
+def real(tmp_path, *args):
+    done = subprocess.run([CAPTURE, '-d', tmp_path / 'run', '-k', REAL, '-i', os.path.join(BUILD, 'fs.img'), *args],
+                          env=dict(os.environ, NETTRACE=NETTRACE), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, timeout=CAP)
+    assert done.returncode == 0 and done.stderr == '', done.stderr
+    return done.stdout.replace('\r', '')
+
+
+def test_guest_line_finds_the_network(tmp_path):
+    """It begins when DHCP is done: the first thing it does may be to call; and readiness
+    that came while the guest ran is seen after its end."""
+    said = real(tmp_path, '-w', 'ip', '-G', 'ping -c 1 10.0.2.2')
+    assert '1 sent, 1 received' in said and said.startswith('ping 10.0.2.2 ')
+
+
+@pytest.mark.parametrize('args', [('-n', 'none'), ('-a', 'ip=none'), ('-a', 'ip=10.0.2.15/24')], ids=' '.join)
+def test_guest_line_waits_for_no_lease(tmp_path, args):
+    """Where none will come.  (Time is counted in instructions: a lease takes a second.)"""
+    assert real(tmp_path, '-D', *args, '-G', 'uptime').startswith('up 0:00:00.')
+
+
+def test_udp_answer_reaches_the_host(tmp_path):
+    ask = ('import os, socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); '
+           f's.settimeout({CAP}); s.connect(("127.0.0.1", int(os.environ["UDP_7"]))); '
+           's.send(b"hello"); print(s.recv(100).decode())')
+    assert real(tmp_path, '-u', '7', '-a', 'rc=off run="udpecho 7"', '-w', 'ip', '-w', 'sock_state to=BOUND',
+                '--', sys.executable, '-c', ask) == 'hello\n'
