@@ -13,7 +13,7 @@ import pytest
 
 from cable import Pair
 from evidence import pcap_records
-from vm import CAP, NETTRACE
+from vm import CAP, NETTRACE, TOP
 
 FAULTS = 'drop=2%,dup=5%,reorder=10%,corrupt=1%'
 ROW = re.compile(r'^ *(\d+) +([-+][\d.]+) +(?:-?[\d.]+)? +(?:A#(\d+)>B#(\d+)|B#(\d+)>A#(\d+)|([AB])#(\d+)) (.*)')
@@ -162,4 +162,8 @@ def test_one_stands_still(cap, tmp_path):
     assert second['ahead_lo_ns'] - first['ahead_hi_ns'] > 900000000
     assert first['ahead_lo_ns'] <= first['ahead_hi_ns'] and second['ahead_lo_ns'] <= second['ahead_hi_ns']
     assert ' in 2 runs: a machine stood still' in tool('info', '-q', *runs)
+    for words, status, why in ((('--pid', '3', *runs), 2, 'not with two runs'), ((runs[0], runs[0]), 4, 'not on one wire'),
+                               ((runs[0], os.path.join(TOP, 'tests')), 3, 'no run directory')):
+        done = subprocess.run([NETTRACE, 'ladder', *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=CAP)
+        assert done.returncode == status and why in done.stderr.decode() and done.stdout == b''
     one_ladder(runs, 6)

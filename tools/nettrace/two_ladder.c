@@ -252,8 +252,8 @@ static int
 select_rows(struct two *t, const struct opts *o)
 {
   struct opts b = *o;
-  if(o->packets || o->from || o->to)
-    return seterr(EX_BADUSE, "--packets, --from and --to count on one machine: not with two runs");
+  if(o->packets || o->from || o->to || o->pid)
+    return seterr(EX_BADUSE, "--packets, --pid, --from and --to count on one machine: not with two runs");
   bool pick = !o->all && !o->only && !o->layer;
   int rc = timeline_select(&t->side[0].s, o, pick, &t->side[0].sel);
   const struct flow *f = &t->side[0].sel.flow;
