@@ -182,15 +182,6 @@ need_cpu(int on)
   }
 }
 
-static void
-snapshot(void)
-{
-  live.nsnap++;
-  int n = write(tr.fd, "snap\n", 5);
-  if(n < 0)
-    fail(DEVICE ": snap", neterr(n));
-}
-
 // Read what there is, at most some seconds' worth.
 static void
 drain(void)
@@ -198,6 +189,16 @@ drain(void)
   const struct nt_slot *s;
   for(int n = 0; n < 1 << 17 && (s = nt_next(&tr)) != 0; n++)
     model_add(s);
+}
+
+static void
+snapshot(void)
+{
+  live.nsnap++;
+  int n = write(tr.fd, "snap\n", 5);
+  if(n < 0)
+    fail(DEVICE ": snap", neterr(n));
+  drain(); // before a busy trace overwrites it
 }
 
 static void

@@ -169,13 +169,14 @@ extern struct choice want;
 extern const char *const view_name[NVIEW];
 
 // nettop_model.c
-extern u32 tcp_closed, proto_udp; // what the metadata calls CLOSED and UDP
+extern u32 tcp_closed; // what the metadata calls CLOSED
 void model_begin(void);
 void model_add(const struct nt_slot *);
 void model_settle(u32 ms);
 void model_zero(void);
 void model_choose(struct model *, u32 born);
 int is_noise(int id);
+int other_proto(const struct flow *);
 const struct flow *flow_born(const struct model *, u32 born);
 int of_flow(const struct model *, const struct nt_slot *, u32 born);
 const char *prog_name(const struct model *, u32 pid);
@@ -202,6 +203,7 @@ void to_column(struct nt_line *, int n);
 void put_us(struct nt_line *, u32 ns);
 void put_us_right(struct nt_line *, u32 ns, int width);
 int wider(int most);
+void put_state(struct nt_line *, const struct flow *);
 void select_step(const struct model *, int by);
 u32 selected_packet(const struct model *);
 

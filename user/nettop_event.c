@@ -110,8 +110,8 @@ flow_matches(const struct model *m, const struct flow *f, const char *line, int 
     return starts(prog_name(m, f->owner), v);
   if(v && strcmp(key, "state") == 0) {
     struct nt_line o = {state, 0, sizeof(state)};
-    nt_named(&o, &tr, "TCPSTATE", f->state);
-    return f->proto == proto_udp ? starts("udp", v) : contains(state, o.n, v, strlen(v));
+    put_state(&o, f);
+    return contains(state, o.n, v, strlen(v));
   }
   return contains(line, n, want.filter, strlen(want.filter));
 }

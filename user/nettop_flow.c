@@ -103,7 +103,7 @@ put_remote(struct nt_line *o, const struct flow *f, int width)
 static void
 flow_line(const struct model *m, struct nt_line *o, const struct flow *f)
 {
-  int udp = f->proto == proto_udp, remote = 14 + wider(7), at;
+  int remote = 14 + wider(7), at;
   int sick = f->sick_ms && m->now - f->sick_ms < SICK_MS;
   char mark = ' ';
   if(sick)
@@ -118,7 +118,7 @@ flow_line(const struct model *m, struct nt_line *o, const struct flow *f)
   o->n = at + 6 + wider(16) * 9 / 16;
   nt_printf(o, " ");
   at = o->n;
-  nt_named(o, &tr, udp ? "PROTO" : "TCPSTATE", udp ? proto_udp : f->state);
+  put_state(o, f);
   nt_printf(o, " ");
   u32 width = at + 18 > o->n ? at + 18 - o->n : 0;
   char port[8];

@@ -124,7 +124,7 @@ draw_steps(const struct flow *f)
     nt_named(&o, &tr, "TCP_WHY", s->why);
     nt_printf(&o, ") ");
   }
-  nt_named(&o, &tr, f->proto == proto_udp ? "PROTO" : "TCPSTATE", f->proto == proto_udp ? proto_udp : f->state);
+  put_state(&o, f);
 }
 
 // Everything that the last record of each kind says about it, field by field.
@@ -166,11 +166,11 @@ view_pcb(const struct model *m)
   if(f->raddr)
     nt_printf(&o, " of %I < %I:%u", f->laddr, f->raddr, f->rport);
   nt_printf(&o, "  ");
-  nt_named(&o, &tr, f->proto == proto_udp ? "PROTO" : "TCPSTATE", f->proto == proto_udp ? proto_udp : f->state);
+  put_state(&o, f);
   nt_printf(&o, f->gone_ms ? ", gone" : "");
   sheet_bright();
   o = sheet_line();
-  nt_printf(&o, "rx %H/s of %HB  tx %H/s of %HB  queued in %H out %H  sent again %u  dropped %u", f->rx_rate, f->rx,
+  nt_printf(&o, "rx %H/s of %HB  tx %H/s of %HB  queue in %H out %H  again %u  drop %u", f->rx_rate, f->rx,
             f->tx_rate, f->tx, f->rcvq, f->sndq, f->rexmits, f->drops);
   draw_steps(f);
   draw_latest(m);

@@ -13,7 +13,8 @@
 #include "nettop.h"
 
 struct model live;
-u32 tcp_closed, proto_udp;
+u32 tcp_closed;
+static u32 proto_tcp;
 
 #define IN_FLOW(x)  1, __builtin_offsetof(struct flow, x)
 #define IN_MODEL(x) 0, __builtin_offsetof(struct model, x)
@@ -121,7 +122,7 @@ model_begin(void)
   id_accept = nt_event(&tr, "sock_accept");
   proc_alive = nt_number(&tr, "PROCWHAT", "ALIVE");
   tcp_closed = nt_number(&tr, "TCPSTATE", "CLOSED");
-  proto_udp = nt_number(&tr, "PROTO", "UDP");
+  proto_tcp = nt_number(&tr, "PROTO", "TCP");
   live.nhist = NHIST; // 0 means none
   live.state = "on";
   live.ip = tr.h.ip;
@@ -160,6 +161,13 @@ ends_of(const struct nt_slot *s, u32 end[4])
   for(int k = 0; k < 4; k++)
     end[k] = nt_value(name[k], s);
   return 1;
+}
+
+// Of a protocol without states, as far as is known?
+int
+other_proto(const struct flow *f)
+{
+  return f->proto && f->proto != proto_tcp;
 }
 
 static int
@@ -471,7 +479,7 @@ per_second(u32 n, u32 ms)
 }
 
 static void
-settle_flow(struct flow *f, u32 ms, int tracing)
+settle_flow(struct flow *f, u32 ms, int tracing, int complete)
 {
   f->rx_rate = per_second(grown(f->rx, f->rx_old), ms);
   f->tx_rate = per_second(grown(f->tx, f->tx_old), ms);
@@ -480,7 +488,9 @@ settle_flow(struct flow *f, u32 ms, int tracing)
   f->rx_old = f->rx;
   f->tx_old = f->tx;
   f->trouble_old = f->rexmits + f->drops;
-  int closed = f->state == tcp_closed && f->proto != proto_udp && f->lport;
+  int closed = f->state == tcp_closed && !other_proto(f) && f->lport;
+  if(!complete)
+    f->snap = live.nsnap; // what says that it lives may be among the lost
   if(tracing && f->gone_ms == 0 && (live.nsnap - f->snap > 1 || closed))
     f->gone_ms = live.now;
   if(f->gone_ms)
@@ -501,6 +511,7 @@ void
 model_settle(u32 ms)
 {
   u32 *from = (u32 *)&live.sum, *to = (u32 *)&live.rate, *all = (u32 *)&live.total;
+  static u32 lost_old;
   int tracing = tr.status != 0 && live.raw; // our snapshots alone are some
   live.state = tr.status == 0 ? "FROZEN" : tracing ? "on"
                                                    : "OFF";
@@ -519,7 +530,8 @@ model_settle(u32 ms)
     d->old = d->count;
   }
   for(struct flow *f = live.flow; f < live.flow + live.nflow; f++)
-    settle_flow(f, ms, tracing);
+    settle_flow(f, ms, tracing, live.lost == lost_old);
+  lost_old = live.lost;
   settle_processes(ms);
   forget();
   path_slowest();

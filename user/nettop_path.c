@@ -47,7 +47,7 @@ const char *const gap_name[NGAP] = {
 };
 
 static signed char mark_of[NT_MAXEV]; // -1: none
-static int id_intr, id_link, id_rx, id_wakeup, id_switch, id_end;
+static int id_intr, id_link, id_rx, id_wakeup, id_switch, id_end, id_lost;
 static const struct nt_field *intr_icr, *intr_netif, *rx_netif, *link_parent, *link_kind, *wake_who, *switch_next;
 static u32 int_rx, link_segment, link_acked;
 
@@ -98,6 +98,7 @@ path_begin(void)
   id_wakeup = nt_event(&tr, "wakeup");
   id_switch = nt_event(&tr, "switch");
   id_end = nt_event(&tr, "pkt_end");
+  id_lost = nt_event(&tr, "lost");
   intr_icr = field_of(id_intr, "icr");
   intr_netif = field_of(id_intr, "netif");
   rx_netif = field_of(id_rx, "netif");
@@ -256,6 +257,8 @@ interrupt_before(const struct model *m, u32 n)
   int card = card_of(hist_at(m, n));
   for(u32 k = n - 1; m->nhist - k <= NHIST && n - k < NEAR; k--) {
     const struct nt_slot *s = hist_at(m, k);
+    if(s && s->id == id_lost)
+      return 0; // there may have been a nearer one
     if(s == 0 || card_of(s) != card)
       continue;
     if(s->id == id_rx)
@@ -275,6 +278,8 @@ switch_after(const struct model *m, u32 n)
     return 0;
   for(u32 k = n + 1; k != m->nhist && k - n < NEAR; k++) {
     const struct nt_slot *s = hist_at(m, k);
+    if(s && s->id == id_lost)
+      return 0; // it may have run before
     if(s && s->id == id_switch && nt_value(switch_next, s) == nt_value(wake_who, wake))
       return s;
   }

@@ -59,50 +59,69 @@ wider(int most)
                                     : most;
 }
 
+// A connection's state; of what has none, the protocol.
+void
+put_state(struct nt_line *o, const struct flow *f)
+{
+  if(other_proto(f))
+    nt_named(o, &tr, "PROTO", f->proto);
+  else
+    nt_named(o, &tr, "TCPSTATE", f->state);
+}
+
 // ---- the head --------------------------------------------------------------
 
 static void
-head_machine(const struct model *m)
+head_machine(struct nt_line *o, const struct model *m)
 {
-  struct nt_line o = sheet_line();
   u32 s = m->now / 1000;
-  nt_printf(&o, "nettop %02u:%02u:%02u  en0 ", s / 3600, s / 60 % 60, s % 60);
-  nt_printf(&o, m->ip ? "%I" : "no address", m->ip);
-  nt_printf(&o, m->link ? " up" : " DOWN");
+  nt_printf(o, "nettop %02u:%02u:%02u  en0 ", s / 3600, s / 60 % 60, s % 60);
+  nt_printf(o, m->ip ? "%I" : "no address", m->ip);
+  nt_printf(o, m->link ? " up" : " DOWN");
   if(m->link && m->mbps)
-    nt_printf(&o, " %uM", m->mbps);
-  nt_printf(&o, "  TRACE %s  lost %u", m->state, m->lost);
+    nt_printf(o, " %uM", m->mbps);
+  nt_printf(o, "  TRACE %s  lost %u", m->state, m->lost);
   if(m->lossless)
-    nt_printf(&o, "  LOSSLESS for pid %u, refused %u", m->lossless, m->discarded);
+    nt_printf(o, "  LOSSLESS for pid %u, refused %u", m->lossless, m->discarded);
   if(want.paused)
-    nt_printf(&o, "  PAUSED  cpu");
+    nt_printf(o, "  PAUSED  cpu");
   else
-    nt_printf(&o, "  int %u.%us  cpu", want.interval_ms / 1000, want.interval_ms % 1000 / 100);
+    nt_printf(o, "  int %u.%us  cpu", want.interval_ms / 1000, want.interval_ms % 1000 / 100);
   for(int i = 0; i < m->ncpu; i++)
-    nt_printf(&o, " %u%%", m->cpu[i]);
+    nt_printf(o, " %u%%", m->cpu[i]);
 }
 
 static void
-head_rates(const struct model *m)
+head_rates(struct nt_line *o, const struct model *m)
 {
-  struct nt_line o = sheet_line();
   const struct sums *n = want.total ? &m->total : &m->rate;
   const char *per = want.total ? "" : "/s";
-  nt_printf(&o, "rx %4HB%s %4Hp%s  tx %4HB%s %4Hp%s", n->rx_bytes, per, n->rx_frames, per, n->tx_bytes, per,
+  nt_printf(o, "rx %4HB%s %4Hp%s  tx %4HB%s %4Hp%s", n->rx_bytes, per, n->rx_frames, per, n->tx_bytes, per,
             n->tx_frames, per);
-  nt_printf(&o, "  irq %4H%s  rexmit %H  drop %H%s", n->irqs, per, m->rexmits, m->drops, m->drops ? " " : "");
+  nt_printf(o, "  irq %4H%s  rexmit %H  drop %H%s", n->irqs, per, m->rexmits, m->drops, m->drops ? " " : "");
   if(m->drops)
-    nt_named(&o, &tr, "DROP", m->reason);
+    nt_named(o, &tr, "DROP", m->reason);
 }
 
 static void
-head_memory(const struct model *m)
+head_memory(struct nt_line *o, const struct model *m)
 {
-  struct nt_line o = sheet_line();
-  nt_printf(&o, "ev %4H%s unread %u%%", want.total ? m->total.events : m->rate.events, want.total ? "" : "/s", m->ring);
+  nt_printf(o, "ev %4H%s unread %u%%", want.total ? m->total.events : m->rate.events, want.total ? "" : "/s", m->ring);
   if(m->rx_size)
-    nt_printf(&o, "  ring rx %u/%u tx %u/%u", m->rx_size - m->rx_free, m->rx_size, m->tx_used, m->tx_size);
-  nt_printf(&o, "  pbuf %u/%u seg %u/%u pcb %u tw %u arp %u", m->pbuf, m->pbuf_max, m->seg, m->seg_max, m->pcb, m->tw, m->arp);
+    nt_printf(o, "  ring rx %u/%u tx %u/%u", m->rx_size - m->rx_free, m->rx_size, m->tx_used, m->tx_size);
+  nt_printf(o, "  pbuf %u/%u seg %u/%u pcb %u tw %u arp %u", m->pbuf, m->pbuf_max, m->seg, m->seg_max, m->pcb, m->tw, m->arp);
+}
+
+// One line of the head.  If it is too long, gaps go first: columns may move, but nothing is cut.
+static void
+head_line(const struct model *m, void (*put)(struct nt_line *, const struct model *))
+{
+  char text[200];
+  struct nt_line all = {text, 0, sizeof(text)}, o = sheet_line();
+  put(&all, m);
+  for(int i = 0; i < all.n; i++)
+    if(all.n <= o.max || text[i] != ' ' || i == 0 || text[i - 1] != ' ')
+      nt_printf(&o, "%c", text[i]);
 }
 
 // how: what the two figures are, if there is room to say it.
@@ -139,9 +158,9 @@ head_latency(const struct model *m)
 void
 draw_views(const struct model *m)
 {
-  head_machine(m);
-  head_rates(m);
-  head_memory(m);
+  head_line(m, head_machine);
+  head_line(m, head_rates);
+  head_line(m, head_memory);
   if(rows >= SMALLEST)
     head_latency(m);
   if(want.help)
