@@ -532,7 +532,7 @@ const WAITS = {
   'socket>stack': 'the stack goes on after the wakeup', 'stack>netif': 'TCP, IP and the neighbour', 'netif>driver': 'to the descriptor ring',
   'wire>wire': 'until it is sent again', 'driver>wire': 'the card takes it'};
 // Where these differ for a packet that the guest sends.
-const WAITS_OUT = {'socket>process': 'until the call returns', 'process>socket': 'into the socket', 'socket>stack': 'TCP makes a segment', 'process>stack': 'TCP makes a segment', 'wire>driver': 'the card says it is sent'};
+const WAITS_OUT = {'driver>stack': 'until it is sent again', 'socket>process': 'until the call returns', 'process>socket': 'into the socket', 'socket>stack': 'TCP makes a segment', 'process>stack': 'TCP makes a segment', 'wire>driver': 'the card says it is sent'};
 // All other waits, by what they lead to.
 const UNTIL = {irq: 'the card holds its interrupt', wire: 'until it is on the wire', driver: 'until the driver goes on', netif: 'until the interface has it',
   stack: 'until IP and TCP go on', socket: 'until the socket has it', process: 'the process is woken, waits for a CPU'};
@@ -540,7 +540,7 @@ const LNAME = ['peer', 'wire', 'driver', 'netif', 'stack', 'socket', 'process'];
 
 // Points of a packet's journey, the interrupt and the wakened process among them.
 function journey(pkt) {
-  const own = byPkt.get(pkt), pts = own.map(r => ({t: r.t, n: LNAME[r.lane], i: r.i}));
+  const own = byPkt.get(pkt), pts = own.map(r => ({t: r.t, n: LNAME[r.lane], i: r.i, name: r.name}));
   const rx = own.find(r => r.name === 'e1000_rx'), fr = own.find(r => r.frame && r.in);
   for(let i = rx && fr ? rx.i - 1 : -1; i > (fr ? fr.i : 0) && rx.i - i < 400; i--)
     if(R[i].name === 'e1000_intr') {
@@ -559,7 +559,7 @@ function segments(j) {
   const out = [];
   for(let k = 1; k < j.pts.length; k++) {
     const a = j.pts[k - 1], b = j.pts[k], last = out[out.length - 1];
-    const key = a.n + '>' + b.n, name = (!j.in && WAITS_OUT[key]) || WAITS[key] || UNTIL[b.n], ns = b.t - a.t;
+    const key = a.n + '>' + b.n, name = (a.name === 'arp_queue' && 'waits for the neighbour\'s MAC') || (!j.in && WAITS_OUT[key]) || WAITS[key] || UNTIL[b.n], ns = b.t - a.t;
     if(last && last.n === b.n && a.n === b.n) { // one piece, named after its longest part
       last.ns += ns;
       if(ns > last.most)
