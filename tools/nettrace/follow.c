@@ -198,7 +198,7 @@ put_text(const struct follower *w, const char *text)
 static void
 put_line(struct follower *w, i64 t, u32 pkt, const char *stage, const char *event, const char *label)
 {
-  static const u8 palette[] = {36, 35, 34, 32, 33, 31};
+  static const u8 palette[] = {36, 35, 34, 32, 33, 96};
   char id[16] = "";
   w->last = t > w->last ? t : w->last;
   if(pkt)

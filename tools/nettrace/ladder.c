@@ -182,11 +182,11 @@ emit_row(struct picture *p)
   }
 }
 
-// A colour per packet, in order of appearance.
+// A colour per packet, in order of appearance; red is for what went wrong.
 static u8
 packet_color(struct picture *p, u32 pkt)
 {
-  static const u8 palette[] = {36, 35, 34, 32, 33, 31};
+  static const u8 palette[] = {36, 35, 34, 32, 33, 96};
   if(pkt == 0)
     return 0;
   idset_add(&p->seen, pkt);

@@ -304,8 +304,8 @@ trace_load(struct trace *t, const char *path)
   u64 need = (u64)st.st_size / sizeof(struct nt_slot) * (sizeof(struct nt_slot) + PERSLOT);
   if(need > max_mem) {
     fclose(f);
-    return seterr(EX_BADIN, "%s: its %lld MiB would need %llu MiB of memory: give --max-mem, or save less", path, (long long)st.st_size >> 20,
-                  need >> 20);
+    return seterr(EX_BADIN, "%s: its %lld KiB would need %llu KiB of memory: give --max-mem, or save less", path, (long long)st.st_size >> 10,
+                  (need + 1023) >> 10);
   }
   u8 *p = xmalloc((size_t)st.st_size);
   rewind(f);
