@@ -198,7 +198,7 @@ $(B)/live: tools/bench/live.c $(filter-out %/main.o,$(NETTRACE:%=$(B)/host/%.o))
 
 # ---- verbs ---------------------------------------------------------------
 
-.PHONY: lab hint grade walk walkthrough walkthrough-check walkthrough-update help setup setup-test setup-lint setup-bench demo test test-host test-guest test-wire qemu nettop gdb guest \
+.PHONY: lab hint grade walk walkthrough walkthrough-check walkthrough-update help setup setup-test setup-lint setup-bench demo test test-host test-guest test-wire qemu nettop gdb record replay guest \
   plant bench bench-net bench-trace bench-host doctor fuzz lint lint-flags format loc shape clean
 .DEFAULT_GOAL := all
 PYTHON ?= /usr/bin/python3
@@ -254,6 +254,12 @@ nettop: setup ## boot into the live view, with requests coming in (LOAD=0: none)
 gdb: setup-test ## boot stopped, with gdb attached
 	@$(BUILD) all
 	@tools/gdb/start $(CPUS)
+record: setup ## one request to a run that can be repeated (RUN=DIR APPEND=)
+	@$(BUILD) all
+	@tools/record record
+replay: setup ## repeat it, and compare memory, console and capture (RUN=DIR)
+	@$(BUILD) all
+	@tools/record replay
 export CMD
 guest: setup ## run CMD='ls; cat README' in the guest's shell
 	@[ -n "$$CMD" ] || { echo "make guest: CMD='ls; cat README' is needed" >&2; exit 2; }
