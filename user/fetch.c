@@ -41,6 +41,14 @@ begins(const char *s, const char *prefix)
   return strlen(s) >= strlen(prefix) && memcmp(s, prefix, strlen(prefix)) == 0;
 }
 
+// As die, about the output.
+static void __attribute__((noreturn))
+bad_file(const char *what)
+{
+  printf(2, "fetch: %s: %s\n", file, what);
+  exits(1);
+}
+
 // Cut the address into host, port and path.
 static void
 parse(const char *url)
@@ -206,7 +214,7 @@ open_part(void)
 {
   struct stat st;
   if(stat(file, &st) == 0 && st.type != T_FILE)
-    die("the output must be a plain file", 0);
+    bad_file("the output must be a plain file");
   const char *base = file;
   for(const char *s = file; *s; s++)
     base = *s == '/' ? s + 1 : base;
@@ -219,7 +227,7 @@ open_part(void)
   unlink(part);
   out = open(part, O_CREATE | O_WRONLY | O_TRUNC);
   if(out < 0)
-    die("cannot make the file", 0);
+    bad_file("cannot make the file");
 }
 
 // The whole page has come: it takes the final name.
@@ -229,7 +237,7 @@ rename_part(void)
   close(out);
   unlink(file);
   if(link(part, file) < 0)
-    die("cannot give the file its name", 0);
+    bad_file("cannot give the page this name");
   unlink(part);
 }
 

@@ -10,7 +10,7 @@ static const char help[] =
   "  dhcp                  ask for an address\n"
   "  10.0.2.15/24          this address; the first 24 bits are the network's\n"
   "    gw 10.0.2.2         who forwards to other networks\n"
-  "    dns 10.0.2.3        who knows names\n"
+  "    dns 10.0.2.3        who knows names; without it the name servers stay as they are\n"
   "  down, up              use it no longer, or again\n";
 
 static int
@@ -111,6 +111,11 @@ main(int argc, char *argv[])
   else if(argc > 3)
     usage();
   int r = netconf(&c);
+  if(r == -EINVAL && c.op == NETCONF_STATIC) {
+    printf(2, "ifconfig: %s/%u: an address of a network, of many hosts or of loopback cannot be ours\n", inet_ntoa(c.addr),
+           c.prefix);
+    exits(1);
+  }
   if(r < 0)
     die(argv[1], r);
   exits(0);

@@ -64,6 +64,8 @@ wait_for_peer(uint port)
   int len = sizeof(peer), fd = open_at(port), r = udp ? 0 : listen(fd, 1);
   if(r < 0)
     die("listen", r);
+  if(verbose)
+    printf(2, "nc: listening at %s port %u\n", udp ? "UDP" : "TCP", port);
   if(poll_one(fd, patience()) == 0)
     die("nobody came", ETIMEDOUT);
   if(udp) {

@@ -8,7 +8,8 @@
 static const char help[] =
   "usage: ping [-c COUNT] [-i MS] [-s SIZE] [-w MS] [-q] HOST\n"
   "Sends ICMP echo requests and prints the time until each reply.\n"
-  "  -c COUNT  so many requests (default 5; 0: until Ctrl-C)\n"
+  "  -c COUNT  so many requests (default 5; 0: until Ctrl-C, which\n"
+  "            no program can catch here: no summary then)\n"
   "  -i MS     milliseconds from one to the next (default 1000; 0: as soon as the\n"
   "            reply is there)\n"
   "  -s SIZE   bytes behind the ICMP header, 0 to 8192 (default 56)\n"

@@ -61,6 +61,7 @@ mask_of(u32 prefix)
   return prefix ? htonl(~0u << (32 - prefix)) : 0;
 }
 
+// Without a name server in c the one known before stays: names outlive a change of address.
 static void
 set_address(struct netif *netif, const struct netconf *c, u8 from)
 {
@@ -127,6 +128,22 @@ address(const char **s, u32 *addr)
   return 1;
 }
 
+// May this be an interface's own address?  All hosts of a network share those with
+// nothing but 0 or 1 behind the prefix; two hosts on a line have no need of such ones
+// (RFC 3021).  0.0.0.0: none.
+static int
+own_address(const struct netconf *c)
+{
+  ip4_addr_t a = {c->addr.s_addr};
+  if(c->prefix > 32)
+    return 0;
+  if(a.addr == 0)
+    return 1;
+  u32 host = c->prefix < 31 ? a.addr & ~mask_of(c->prefix) : 1;
+  return !ip4_addr_ismulticast(&a) && !ip4_addr_isloopback(&a) && a.addr != IPADDR_BROADCAST && host != 0 &&
+         (c->prefix > 30 || host != ~mask_of(c->prefix));
+}
+
 // A.B.C.D/n[,gw[,dns]]
 static int
 parse(const char *s, struct netconf *c)
@@ -138,7 +155,7 @@ parse(const char *s, struct netconf *c)
     return 0;
   if(*s == ',' && (s++, !address(&s, &c->dns.s_addr)))
     return 0;
-  return *s == 0;
+  return *s == 0 && own_address(c);
 }
 
 // No lease in time.  DHCP goes on and wins when it comes.
@@ -177,8 +194,7 @@ netconf_init(void)
 static int
 set_static(struct netif *netif, const struct netconf *c)
 {
-  ip4_addr_t a = {c->addr.s_addr};
-  if(c->prefix > 32 || ip4_addr_ismulticast(&a) || ip4_addr_isloopback(&a) || a.addr == IPADDR_BROADCAST)
+  if(!own_address(c))
     return -EINVAL;
   if(netif_dhcp_data(netif))
     dhcp_release_and_stop(netif);
@@ -220,7 +236,8 @@ change(struct netif *netif, const struct netconf *c)
   return -EINVAL;
 }
 
-// Returns 0 or -errno: ENODEV no interface of that name; ENOENT no such neighbour.
+// Returns 0 or -errno: ENODEV no interface of that name; EOPNOTSUPP loopback, which stays
+// as it is; EINVAL no such op, or no address that could be ours; ENOENT no such neighbour.
 // Context: thread; takes netlock.
 int
 net_configure(const struct netconf *c)
@@ -229,6 +246,8 @@ net_configure(const struct netconf *c)
   net_lock();
   if(c->op == NETCONF_ARPSET || c->op == NETCONF_ARPDEL)
     r = neighbour(c);
+  else if(strncmp("lo0", c->name, sizeof(c->name)) == 0)
+    r = -EOPNOTSUPP;
   else
     for(int i = 0; i < e1000_count; i++)
       if(strncmp(netif_label(en[i]), c->name, sizeof(c->name)) == 0)

@@ -87,7 +87,7 @@ struct pollfd {
 #define NETCONF_UP     1
 #define NETCONF_DOWN   2
 #define NETCONF_DHCP   3 // ask for an address
-#define NETCONF_STATIC 4 // addr and prefix; gateway and dns unless 0
+#define NETCONF_STATIC 4 // addr and prefix; gateway; dns, 0: the name server stays
 #define NETCONF_ARPSET 5 // the neighbour addr has mac, for good
 #define NETCONF_ARPDEL 6 // forget the neighbour addr
 

@@ -578,7 +578,7 @@ def test_no_address(cable):
     assert wire.find(lambda p: True, 0) is None
 
 
-@pytest.mark.parametrize('ip', ['banana', '10.0.2.256/24', '10.0.2.15/33,1.2.3.4,'])
+@pytest.mark.parametrize('ip', ['banana', '10.0.2.256/24', '10.0.2.15/33,1.2.3.4,', '10.0.2.255/24'])
 def test_malformed_address_falls_back_to_dhcp(boot, ip):
     vm = boot(append=f'ip={ip}', wait=('ip',))
     vm.expect(r'net: ip=.*want dhcp, none or A\.B\.C\.D/n.*using dhcp')

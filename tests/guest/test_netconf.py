@@ -234,6 +234,7 @@ def test_names_and_changes(cable):
         assert 'status 0' in vm.cmd('status ping -q -c 2 -i 10 10.9.0.1')
         set_address(vm, 'en0', '10.9.0.5/16 gw 10.9.0.1')
         assert 'address 10.9.0.5/16 (static)' in vm.cmd('ifconfig en0')
+        assert vm.cmd('host') == 'name server 10.9.0.1\n'  # a change of address leaves it
         wire.guest = addr('10.9.0.5')
         assert 'status 0' in vm.cmd('status ping -q -c 2 -i 10 10.9.0.1')
         assert re.search(r'^10\.9\.0\.0 +255\.255\.0\.0 ', vm.cmd('netstat -r'), re.M)

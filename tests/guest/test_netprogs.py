@@ -192,8 +192,8 @@ ERRORS = [
     ('fetch http://:80/', 'fetch: want an address', 1),
     ('fetch h', 'fetch: h: ', 1),
     ('fetch http://127.0.0.1:9/', 'fetch: 127.0.0.1: connection refused', 1),
-    ('fetch -o dev http://127.0.0.1/', 'fetch: the output must be a plain file', 1),
-    ('fetch -o /nosuch/x http://127.0.0.1/', 'fetch: cannot make the file', 1),
+    ('fetch -o dev http://127.0.0.1/', 'fetch: dev: the output must be a plain file', 1),
+    ('fetch -o /nosuch/x http://127.0.0.1/', 'fetch: /nosuch/x: cannot make the file', 1),
     ('fetch -n 2 -o x http://127.0.0.1/', 'usage: fetch', 2),
     ('arp -d 10.0.2', 'arp: want an address', 1),
     ('arp -d 10.0.2.77', 'arp: 10.0.2.77: not found', 1),
@@ -201,10 +201,14 @@ ERRORS = [
     ('arp extra', 'usage: arp', 2),
     ('ifconfig en7', 'ifconfig: en7: no such device', 1),
     ('ifconfig en7 up', 'ifconfig: en7: no such device', 1),
-    ('ifconfig lo0 down', 'ifconfig: lo0: no such device', 1),
+    ('ifconfig lo0 down', 'ifconfig: lo0: operation not supported', 1),
     ('ifconfig en0 sideways', 'usage: ifconfig', 2),
     ('ifconfig en0 10.0.2.15/33', 'ifconfig: 33: want a number from 0 to 32', 2),
-    ('ifconfig en0 127.0.0.1/8', 'ifconfig: en0: invalid argument', 1),
+    ('ifconfig en0 127.0.0.1/8', 'ifconfig: 127.0.0.1/8: an address of a network', 1),
+    ('ifconfig en0 10.0.2.0/24', 'ifconfig: 10.0.2.0/24: an address of a network', 1),
+    ('ifconfig en0 10.0.2.255/24', 'ifconfig: 10.0.2.255/24: an address of a network', 1),
+    ('ifconfig en0 224.0.0.1/4', 'ifconfig: 224.0.0.1/4: an address of a network', 1),
+    ('ifconfig en0 255.255.255.255/32', 'ifconfig: 255.255.255.255/32: an address of a network', 1),
     ('ifconfig en0 10.0.2.15/24 gw', 'ifconfig: want an address', 1),
     ('netstat -r -s', 'usage: netstat', 2),
     ('netstat -a x', 'usage: netstat', 2),
@@ -307,6 +311,7 @@ def test_nc_listen(vm):
             assert conn.recv(100) == b''
             conn.sendall(b'still open\n')
         nc.said('from the host\nstill open\n')
+    assert 'nc: listening at TCP port 9000\n' in vm.output()
     assert ' nc\n' not in vm.cmd('netstat -a')
 
 
