@@ -31,6 +31,7 @@ static const char help[] =
 #define NPATH      1024    // bytes of a path with its NUL
 #define IDLE_MS    10000   // for the next header, for the rest of one, or for the client to take some of an answer
 #define FIRST_MS   30000   // for a new connection's first byte: it may have been lost and resent, ever later
+#define CROWDED_MS 2000    // for either, while all places are taken
 #define LINGER_MS  1000    // between our FIN and the client's
 #define LINGER_MAX 1048576 // bytes thrown away meanwhile
 #define BACKLOG    16
@@ -55,6 +56,7 @@ struct conn {
   int fd;
   int state;
   u64 deadline; // ms since boot
+  u64 since;    // READ: when it began to wait for a request, ms since boot
   int keep;     // another request may follow this answer
   u32 inlen;    // bytes in in
   u32 outpos;   // bytes of out already sent
@@ -620,6 +622,7 @@ static void
 await_request(struct conn *c)
 {
   c->state = READ;
+  c->since = now;
   c->deadline = now + IDLE_MS;
 }
 
@@ -786,6 +789,7 @@ accept_all(int listener)
     c->inlen = 0;
     nopen++;
     c->state = READ;
+    c->since = now;
     c->deadline = now + FIRST_MS;
   }
 }
@@ -797,6 +801,15 @@ now_ms(void)
   nsclock(&ns);
   div64(&ns, 1000000);
   return ns;
+}
+
+// When c has to have done something: who says nothing has little time while all places
+// are taken.
+static u64
+deadline_of(const struct conn *c)
+{
+  int hurry = nopen == NCONN && c->state == READ && c->inlen == 0;
+  return hurry && c->since + CROWDED_MS < c->deadline ? c->since + CROWDED_MS : c->deadline;
 }
 
 // Wait for the listener or a connection, serve what is ready, end what is late.
@@ -812,7 +825,8 @@ serve_once(int listener)
       continue;
     who[n] = c;
     p[n++] = (struct pollfd){.fd = c->fd, .events = c->state == SEND ? POLLOUT : POLLIN};
-    first = c->deadline < first ? c->deadline : first;
+    u64 late = deadline_of(c);
+    first = late < first ? late : first;
   }
   int full = n == NCONN;
   p[n] = (struct pollfd){.fd = listener, .events = POLLIN};
@@ -822,7 +836,7 @@ serve_once(int listener)
   for(int i = 0; i < n; i++) {
     if(p[i].revents)
       serve(who[i]);
-    if(who[i]->state != FREE && now >= who[i]->deadline)
+    if(who[i]->state != FREE && now >= deadline_of(who[i]))
       expire(who[i]);
   }
   if(!full && p[n].revents)

@@ -1,6 +1,7 @@
 """httpd, as a real client sees it: bytes, statuses, many clients at once."""
 
 import os
+import select
 import shutil
 import socket
 import struct
@@ -198,6 +199,31 @@ def test_slow_and_silent_clients(web):
         assert ask(web, 'GET /rc HTTP/1.1')[2] == content('rc')
         assert slow.recv(1000).startswith(b'HTTP/1.1 408 ')
         assert silent.recv(1000) == b''
+
+
+def test_silent_clients_give_way(web):
+    """All places are taken: one of those who never said a word, and else have 30 s, loses
+    his; who has begun to ask keeps his for 10 s."""
+    conns = []
+
+    def come(first=b''):
+        conns.append(socket.create_connection((HOST, web.port(80)), CAP))
+        if first:
+            conns[-1].sendall(b'HEAD / HTTP/1.1\r\nHost: g\r\n\r\n' + first)
+            assert conns[-1].recv(1000).startswith(b'HTTP/1.1 200')
+
+    while len(conns) < 53:
+        come()
+        while connections(web) < len(conns) + 1:
+            pass  # the test's own cap ends it
+    come(b'GET / HT')
+    come(b'\r\n')
+    come()
+    assert ask(web, 'GET /rc HTTP/1.1')[2] == content('rc')
+    ended = select.select(conns, [], [], 0)[0]
+    assert ended and conns[53] not in ended
+    for s in conns:
+        s.close()
 
 
 @pytest.mark.parametrize('cpus', [1, 2, 4])
