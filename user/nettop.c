@@ -514,11 +514,23 @@ watch_until(u32 when)
 }
 
 static void
-usage(void)
+help(void)
 {
-  printf(2, "usage: nettop [-i SECONDS] [-v VIEW] [-s COLUMN] [-f FILTER], or as text: nettop -b [-n TABLES] ...\n"
-            "       VIEW: flow path drop layer event pcb cpu   COLUMN: rate rx tx rtt cwnd q xm pid port age\n"
-            "       FILTER: port=80 pid=4 state=LISTEN name=httpd FIELD=VALUE, or any text of a line\n");
+  printf(1, "usage: nettop [-i SECONDS] [-v VIEW] [-s COLUMN] [-f FILTER], or as text: nettop -b [-n TABLES] ...\n"
+            "Connections, packets, drops and events of the network, live; ? shows the keys.\n"
+            "  VIEW    flow path drop layer event pcb cpu\n"
+            "  COLUMN  to sort by: rate rx tx rtt cwnd q xm pid port age\n"
+            "  FILTER  port=80 pid=4 state=LISTEN name=httpd FIELD=VALUE, or any text of a line\n"
+            "Exit 0 done; 1 no such device or console; 2 usage.\n");
+  exits(0);
+}
+
+// This word cannot be an option or its value; 0: one is missing.
+static void
+usage(const char *word)
+{
+  printf(2, word ? "nettop: wrong option or value %s: nettop -h shows what there is\n" : "nettop: an option or its value is missing: nettop -h shows what there is\n",
+         word);
   exits(2);
 }
 
@@ -526,13 +538,14 @@ usage(void)
 static int
 number(const char *s)
 {
+  const char *word = s;
   int n = 0;
   if(s == 0)
-    usage();
+    usage(0);
   for(; '0' <= *s && *s <= '9' && n < 10000; s++)
     n = n * 10 + *s - '0';
   if(*s || n == 0)
-    usage();
+    usage(word);
   return n;
 }
 
@@ -543,7 +556,7 @@ choose(const char *s, const char *const list[], int n)
   for(int i = 0; s && i < n; i++)
     if(strcmp(s, list[i]) == 0)
       return i;
-  usage();
+  usage(s);
   return 0;
 }
 
@@ -565,11 +578,13 @@ options(int argc, char **argv)
       want.sort = choose(argv[++i], sort_name, NSORT);
     else if(strcmp(argv[i], "-f") == 0 && argv[i + 1] && strlen(argv[i + 1]) < sizeof(want.filter))
       strcpy(want.filter, argv[++i]);
+    else if(strcmp(argv[i], "-h") == 0)
+      help();
     else
-      usage();
+      usage(argv[i]);
   }
   if(!batch && tables)
-    usage();
+    usage("-n without -b");
   want.tail = !batch;
   return batch && tables == 0 ? 1 : tables;
 }
