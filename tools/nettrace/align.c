@@ -38,7 +38,7 @@ static i128
 floordiv(i128 a, i128 b)
 {
   i128 q = a / b;
-  return a % b != 0 && (a < 0) != (b < 0) ? q - 1 : q;
+  return q * b != a && (a < 0) != (b < 0) ? q - 1 : q;
 }
 
 static i64
@@ -53,12 +53,6 @@ static i64
 line_lo(const struct line *l, i64 g)
 {
   return clamp(l->v0 + floordiv((i128)l->dv * (g - l->g0), l->dg));
-}
-
-static i64
-line_hi(const struct line *l, i64 g)
-{
-  return clamp(l->v0 - floordiv(-(i128)l->dv * (g - l->g0), l->dg));
 }
 
 // Which side of the line from a to b does c lie on?  > 0: above.
@@ -188,11 +182,13 @@ drop_segments(struct align *a)
   a->nseg = 0;
 }
 
+// Widen lo..hi to where the lines are at g.  Called for each record: one division a line.
 static void
 lines_band(const struct line *l, u32 n, i64 g, i64 *lo, i64 *hi)
 {
   for(u32 k = 0; k < n; k++) {
-    i64 low = line_lo(&l[k], g), high = line_hi(&l[k], g);
+    i128 rise = (i128)l[k].dv * (g - l[k].g0), q = floordiv(rise, l[k].dg);
+    i64 low = clamp(l[k].v0 + q), high = clamp(l[k].v0 + q + (q * l[k].dg != rise));
     *lo = low < *lo ? low : *lo;
     *hi = high > *hi ? high : *hi;
   }
