@@ -441,8 +441,6 @@ layer_name(pbuf_layer layer)
 static struct pbuf *
 allocated(struct pbuf *p, pbuf_layer layer, pbuf_type type, u32 site)
 {
-  if(!TRACING(pbuf_alloc))
-    return p;
   for(struct pbuf *q = p; q; q = q->next) {
     q->born = net_us();
     TRACE(pbuf_alloc, .pkt = 0, .sock = 0, .p = (u32)q, .site = site, .len = q->len, .in_use = net_pbufs,
@@ -456,30 +454,41 @@ allocated(struct pbuf *p, pbuf_layer layer, pbuf_type type, u32 site)
 NOFUNC struct pbuf *
 __wrap_pbuf_alloc(pbuf_layer layer, u16_t len, pbuf_type type)
 {
+  if(!TRACING(pbuf_alloc))
+    return __real_pbuf_alloc(layer, len, type);
   return allocated(__real_pbuf_alloc(layer, len, type), layer, type, SITE);
 }
 
 NOFUNC struct pbuf *
 __wrap_pbuf_clone(pbuf_layer layer, pbuf_type type, struct pbuf *p)
 {
+  if(!TRACING(pbuf_alloc))
+    return __real_pbuf_clone(layer, type, p);
   return allocated(__real_pbuf_clone(layer, type, p), layer, type, SITE);
 }
 
 NOFUNC struct pbuf *
 __wrap_pbuf_alloced_custom(pbuf_layer layer, u16_t len, pbuf_type type, struct pbuf_custom *p, void *mem, u16_t n)
 {
+  if(!TRACING(pbuf_alloc))
+    return __real_pbuf_alloced_custom(layer, len, type, p, mem, n);
   return allocated(__real_pbuf_alloced_custom(layer, len, type, p, mem, n), layer, type, SITE);
 }
 
 // A pbuf is about to go back to where it came from.
 // frame: of a function that pbuf_free called; above it are pbuf_free's and its caller's.
+static inline void
+pbuf_freed(const struct pbuf *p, const u32 *frame)
+{
+  net_pbufs--;
+  TRACE(pbuf_free, .pkt = p->pkt, .sock = 0, .p = (u32)p, .site = func_caller((const u32 *)frame[0] + 1),
+        .life_us = p->born ? net_us() - p->born : 0, .in_use = net_pbufs);
+}
+
 void
 watch_pbuf_free(const struct pbuf *p, const u32 *frame)
 {
-  const u32 *pbuf_frees = (const u32 *)frame[0];
-  net_pbufs--;
-  TRACE(pbuf_free, .pkt = p->pkt, .sock = 0, .p = (u32)p, .site = func_caller(&pbuf_frees[1]),
-        .life_us = p->born ? net_us() - p->born : 0, .in_use = net_pbufs);
+  pbuf_freed(p, frame);
 }
 
 // Called from pbuf.c for a pbuf with its data behind it.  (dhcp.c's one other call,
@@ -487,7 +496,7 @@ watch_pbuf_free(const struct pbuf *p, const u32 *frame)
 void
 __wrap_mem_free(void *mem)
 {
-  watch_pbuf_free(mem, __builtin_frame_address(0));
+  pbuf_freed(mem, __builtin_frame_address(0));
   pkt_died(mem);
   __real_mem_free(mem);
 }
@@ -545,9 +554,9 @@ __wrap_memp_free(memp_t type, void *mem)
 {
   const u32 *frame = __builtin_frame_address(0);
   if(type == MEMP_PBUF_POOL || type == MEMP_PBUF)
-    watch_pbuf_free(mem, frame);
+    pbuf_freed(mem, frame);
   else if(type == MEMP_FRAG_PBUF) // by way of its custom_free_function
-    watch_pbuf_free(mem, (const u32 *)frame[0]);
+    pbuf_freed(mem, (const u32 *)frame[0]);
   if(type == MEMP_PBUF_POOL)
     pkt_died(mem);
   else if(type == MEMP_REASSDATA)

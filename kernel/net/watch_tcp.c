@@ -253,6 +253,8 @@ compare(struct shadow *s)
   }
   if(pcb->state == LISTEN) // a listener's is a smaller struct
     return;
+  if(!TRACING(tcp_changes)) // one question for all three
+    return;
   if(TRACING(tcp_dupack))
     compare_dupacks(s, pcb);
   if(TRACING(tcp_cc))

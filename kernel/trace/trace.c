@@ -353,6 +353,7 @@ void
 trace_select(const u8 *set)
 {
   memmove(wanted, set, sizeof(wanted));
+  wanted[TR_tcp_changes] = set[TR_tcp_dupack] | set[TR_tcp_cc] | set[TR_tcp_timer];
   if(!(nt_page.hdr.flags & NT_FROZEN))
     memmove(trace_on, wanted, sizeof(trace_on));
   patch_sites();

@@ -27,9 +27,11 @@ enum {
 #define EVENT(name, stage, doc, fields) TR_##name,
 #define SYSCALL(nr, name)
 #include "trace/events.def"
-  NTRACE
+  NTRACE,
+  // No event: TRACING(tcp_changes) asks for any of those that a pcb is compared for.
+  TR_tcp_changes = NT_MAXEV - 1
 };
-_Static_assert(NTRACE <= NT_MAXEV, "too many events");
+_Static_assert(NTRACE <= TR_tcp_changes, "too many events");
 
 // Named values.  System calls have theirs in uapi/syscall.h.
 enum {
@@ -53,6 +55,14 @@ enum {
 #define FIELD(type, name, unit, doc) type name;
 #define SYSCALL(nr, name)
 #include "trace/events.def"
+
+// How many fields an event has, with pkt and sock.
+enum {
+#define EVENT(name, stage, doc, fields) NFIELDS_##name = 2 fields,
+#define FIELD(type, name, unit, doc)    +1
+#define SYSCALL(nr, name)
+#include "trace/events.def"
+};
 
 // The host compiles trace.c too, for its unit tests.
 #ifdef __i386__
@@ -108,20 +118,52 @@ end_: \
 #define TRACING(ev) __builtin_expect(trace_on[TR_##ev], 0)
 #endif
 
-// Record an event.  Write .pkt and .sock always, 0 if there is none: without them
-// the whole struct is cleared first.  A field left out is 0.  The values are
-// computed only if the event is on, with interrupts off, straight into the slot:
-// no side effects, nothing that sleeps.
-#define TRACE(ev, ...) \
+// Record an event.  The values are computed only if the event is on, with interrupts
+// off, one after the other, each straight into the slot: no side effects, nothing that
+// sleeps.  A field left out is 0: the slot is cleared first, which costs.
+#define TRACE(ev, ...) TRACE_FIELDS(ev, __VA_ARGS__) // a FLOW(x) among them has become its fields
+#define TRACE_FIELDS(ev, ...) \
   do { \
     if(TRACING(ev)) { \
       u64 open_ = trace_begin(TR_##ev); \
       if((u32)open_) { \
-        *(slot_##ev *)trace_body(open_) = (struct tr_##ev){.pid = (u16)(open_ >> 48), __VA_ARGS__}; \
+        slot_##ev *slot_ = trace_body(open_); \
+        if(TRACE_COUNT(__VA_ARGS__) != NFIELDS_##ev) \
+          *slot_ = (struct tr_##ev){}; \
+        slot_->pid = (u16)(open_ >> 48); \
+        TRACE_EACH(__VA_ARGS__) \
         trace_end(open_); \
       } \
     } \
   } while(0)
+
+// What follows does something with each of up to 20 arguments: ".len = n" is appended to
+// (*slot_), which makes an assignment of it.
+#define TRACE_EACH(...)                                                                TRACE_PASTE(TRACE_EACH_, TRACE_COUNT(__VA_ARGS__))(__VA_ARGS__)
+#define TRACE_COUNT(...)                                                               TRACE_21ST(__VA_ARGS__, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1)
+#define TRACE_21ST(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, ...) u
+#define TRACE_PASTE(a, b)                                                              TRACE_PASTE_(a, b)
+#define TRACE_PASTE_(a, b)                                                             a##b
+#define TRACE_EACH_1(x)                                                                (*slot_) x;
+#define TRACE_EACH_2(x, ...)                                                           TRACE_EACH_1(x) TRACE_EACH_1(__VA_ARGS__)
+#define TRACE_EACH_3(x, ...)                                                           TRACE_EACH_1(x) TRACE_EACH_2(__VA_ARGS__)
+#define TRACE_EACH_4(x, ...)                                                           TRACE_EACH_1(x) TRACE_EACH_3(__VA_ARGS__)
+#define TRACE_EACH_5(x, ...)                                                           TRACE_EACH_1(x) TRACE_EACH_4(__VA_ARGS__)
+#define TRACE_EACH_6(x, ...)                                                           TRACE_EACH_1(x) TRACE_EACH_5(__VA_ARGS__)
+#define TRACE_EACH_7(x, ...)                                                           TRACE_EACH_1(x) TRACE_EACH_6(__VA_ARGS__)
+#define TRACE_EACH_8(x, ...)                                                           TRACE_EACH_1(x) TRACE_EACH_7(__VA_ARGS__)
+#define TRACE_EACH_9(x, ...)                                                           TRACE_EACH_1(x) TRACE_EACH_8(__VA_ARGS__)
+#define TRACE_EACH_10(x, ...)                                                          TRACE_EACH_1(x) TRACE_EACH_9(__VA_ARGS__)
+#define TRACE_EACH_11(x, ...)                                                          TRACE_EACH_1(x) TRACE_EACH_10(__VA_ARGS__)
+#define TRACE_EACH_12(x, ...)                                                          TRACE_EACH_1(x) TRACE_EACH_11(__VA_ARGS__)
+#define TRACE_EACH_13(x, ...)                                                          TRACE_EACH_1(x) TRACE_EACH_12(__VA_ARGS__)
+#define TRACE_EACH_14(x, ...)                                                          TRACE_EACH_1(x) TRACE_EACH_13(__VA_ARGS__)
+#define TRACE_EACH_15(x, ...)                                                          TRACE_EACH_1(x) TRACE_EACH_14(__VA_ARGS__)
+#define TRACE_EACH_16(x, ...)                                                          TRACE_EACH_1(x) TRACE_EACH_15(__VA_ARGS__)
+#define TRACE_EACH_17(x, ...)                                                          TRACE_EACH_1(x) TRACE_EACH_16(__VA_ARGS__)
+#define TRACE_EACH_18(x, ...)                                                          TRACE_EACH_1(x) TRACE_EACH_17(__VA_ARGS__)
+#define TRACE_EACH_19(x, ...)                                                          TRACE_EACH_1(x) TRACE_EACH_18(__VA_ARGS__)
+#define TRACE_EACH_20(x, ...)                                                          TRACE_EACH_1(x) TRACE_EACH_19(__VA_ARGS__)
 
 // The same with a trailing text, cut at four slots.
 #define TRACE_TEXT(ev, str, ...) \
