@@ -57,18 +57,39 @@ start_reference(void)
   ticks_per_ms = PM_HZ / 1000;
 }
 
+// Reference and TSC at one moment: of 8 pairs of readings the one that took least.
+// The host may stop an emulated CPU for milliseconds between any two.
+static u32
+reference_and_tsc(u64 *tsc)
+{
+  u32 ref = 0, least = ~0u;
+  *tsc = 0;
+  for(int i = 0; i < 8; i++) {
+    u64 before = rdtsc();
+    u32 r = reference(), took = (u32)(rdtsc() - before);
+    if(took < least) {
+      least = took;
+      ref = r;
+      *tsc = before;
+    }
+  }
+  return ref;
+}
+
 // Count TSC and LAPIC timer over 10 ms of the reference.
 void
 clock_init(void)
 {
+  u64 tsc, from_tsc;
   start_reference();
+  u32 from = reference_and_tsc(&from_tsc);
   lapic_count_start();
-  u32 from = reference();
-  u64 tsc = rdtsc();
-  u32 n;
-  while((n = reference_since(from)) < 10 * ticks_per_ms)
+  while(reference_since(from) < 10 * ticks_per_ms)
     ;
-  tsc = rdtsc() - tsc;
+  u32 n = reference_and_tsc(&tsc) - from;
+  if(acpi.hpet == 0)
+    n &= PM_MASK;
+  tsc -= from_tsc;
   u64 us = (u64)n * 1000;
   div64(&us, ticks_per_ms);
   lapic_count_stop((u32)us);
