@@ -44,7 +44,7 @@ UFILES = README index.html rc
 # Programs of tests/guest/prog; they are on the disk of the tests alone.
 TPROGS = tracecost load serve5 sockets tcp tracecat crash hostile traps badelf limits debug tty polls contract_fs contract_full contract_lib contract_mem contract_proc count filerace netbench oldhttp status nofiles trstress trctl trview netfail trrate
 
-NETTRACE = align cable check console decode dump flow html html_page html_svg info input label ladder main match merge meta out \
+HOSTTOOL = align cable check console decode dump flow html html_page html_svg info input label ladder main match merge meta out \
   pcapin ring session timeline tracefile wait why stats chrome ctf msc doc two two_ladder graph follow
 
 # ---- tools and flags -----------------------------------------------------
@@ -189,11 +189,11 @@ $(B)/mkfs: tools/mkfs/mkfs.c tools/mkfs/check.c
 $(B)/host/%.o: tools/nettrace/%.c
 	$(call say,HOSTCC,$<)mkdir -p $(@D) && $(HOSTCC) $(HFLAGS) -c $< -o $@
 $(B)/host/html_page.o $(B)/san/html_page.o: tools/nettrace/page/page.css tools/nettrace/page/page.js
-$(B)/nettrace: $(NETTRACE:%=$(B)/host/%.o)
+$(B)/nettrace: $(HOSTTOOL:%=$(B)/host/%.o)
 	$(call say,LD,$@)$(HOSTCC) $^ -lpcap -o $@
 $(B)/load $(B)/hostgen: $(B)/%: tools/bench/%.c
 	$(call say,HOSTCC,$@)mkdir -p $(@D) && $(HOSTCC) $(HFLAGS) $< -o $@
-$(B)/live: tools/bench/live.c $(filter-out %/main.o,$(NETTRACE:%=$(B)/host/%.o))
+$(B)/live: tools/bench/live.c $(filter-out %/main.o,$(HOSTTOOL:%=$(B)/host/%.o))
 	$(call say,HOSTCC,$@)$(HOSTCC) $(HFLAGS) $^ -lpcap -o $@
 
 # ---- verbs ---------------------------------------------------------------
@@ -337,7 +337,7 @@ SHFILES = $(shell git ls-files tools tests .ci | xargs grep -l '^\#!/bin/sh' 2>/
 HOSTTESTS = mkfs fs ring e1000 align sim badinput nettrace nettrace_check nettrace_follow
 tests: $(HOSTTESTS:%=$(B)/tests/test_%) $(B)/tests/fscheck
 SANITIZE = -std=gnu11 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover -Wall -Wextra -MMD -MP
-TOOL_SAN = $(patsubst %,$(B)/san/%.o,$(filter-out main,$(NETTRACE)))
+TOOL_SAN = $(patsubst %,$(B)/san/%.o,$(filter-out main,$(HOSTTOOL)))
 
 $(B)/tests/test_mkfs $(B)/tests/test_fs: TEXTRA = -Ikernel -fno-builtin tools/mkfs/check.c
 $(B)/tests/test_ring: TEXTRA = -DKERNEL -Itests/host/shim -Ikernel -pthread
@@ -349,7 +349,7 @@ $(B)/tests/test_%: tests/host/test_%.c
 # What the host tool reads, fuzzed: libFuzzer is clang's.  tests/host/fuzz/run builds these.
 FUZZCC ?= clang
 FUZZFLAGS = -std=gnu11 -g -O2 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -Wall -Wextra -Wno-unused-function -MMD -MP
-FUZZOBJS = $(patsubst %,$(B)/fuzz/%.o,common $(filter-out main,$(NETTRACE)))
+FUZZOBJS = $(patsubst %,$(B)/fuzz/%.o,common $(filter-out main,$(HOSTTOOL)))
 .SECONDARY: $(FUZZOBJS)
 $(B)/fuzz/fuzz_%: tests/host/fuzz/%.c $(FUZZOBJS)
 	$(call say,FUZZ,$<)$(FUZZCC) $(FUZZFLAGS) -fsanitize=fuzzer $< $(FUZZOBJS) -o $@ -lpcap
