@@ -884,10 +884,12 @@ test_options(void **state)
   boot(1, "trace_slots", "262144", "trace", "all,-func*,-pbuf_*,-frame", NULL);
   assert_int_equal(nt_page.hdr.nslots, NT_DEFSLOTS);
   for(u32 id = 0; id < NT_MAXEV; id++)
-    assert_int_equal(trace_on[id], id < NTRACE && id != TR_func && id != TR_func_exit && id != TR_frame && id != TR_pbuf_alloc &&
-                                     id != TR_pbuf_free);
+    assert_int_equal(trace_on[id], id == TR_tcp_changes || (id < NTRACE && id != TR_func && id != TR_func_exit && id != TR_frame && id != TR_pbuf_alloc && id != TR_pbuf_free));
   boot(1, "trace", "off,+tcp_*", "nonce", "000102030405060708090a0b0c0d0eff", NULL);
-  assert_true(trace_on[TR_tcp_rtt] && !trace_on[TR_mark]);
+  assert_true(trace_on[TR_tcp_rtt] && !trace_on[TR_mark] && trace_on[TR_tcp_changes]);
+  boot(1, "trace", "off,+tcp_rtt", NULL);
+  assert_true(trace_on[TR_tcp_rtt] && !trace_on[TR_tcp_changes]);
+  boot(1, "trace", "off,+tcp_*", "nonce", "000102030405060708090a0b0c0d0eff", NULL);
   assert_int_equal(nt_page.hdr.nonce[15], 0xff);
   assert_int_equal(nt_page.hdr.nonce[10], 10);
   boot(1, "trace", "", "nonce", "zz", NULL);
