@@ -1,4 +1,4 @@
-"""One test of one lab, in a process of its own: labs/one.py N TEST.  Called by labs/lab,
+"""One test of one lab, in a process of its own: labs/one.py N TEST VARIANT.  Called by labs/lab,
 in a copy of the tree with tests/lib on the path.  The last line it prints is the result
 as JSON: status, expected, got, story."""
 
@@ -19,8 +19,10 @@ NONCE = os.urandom(16)
 class Lab:
     """What a test gets: a guest on a cable of ours, and bytes that nobody can know before."""
 
-    def __init__(self):
+    def __init__(self, variant):
         self.nonce, self.wires = NONCE, []
+        self.variant = variant  # 0, 1, ...
+        self.tree = os.path.dirname(HERE)  # what was built, and the files that the student handed in
 
     def boot(self, append='', **options):
         """A guest whose cable we hold; the boot ends when its web server listens."""
@@ -55,11 +57,11 @@ def end(lab):
             raise Fault('a kernel that runs', 'it panicked')
 
 
-def main(n, name):
+def main(n, name, variant):
     spec = importlib.util.spec_from_file_location('grade', os.path.join(HERE, 'lab' + n, 'grade.py'))
     grade = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(grade)
-    lab, result = Lab(), {'status': 'pass'}
+    lab, result = Lab(int(variant)), {'status': 'pass'}
     signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(TimeoutError()))
     signal.alarm(int(CAP) + 20)  # a guest that does not get ready in CAP is the guest's fault
     try:
@@ -88,4 +90,4 @@ def main(n, name):
 
 
 if __name__ == '__main__':
-    main(sys.argv[1], sys.argv[2])
+    main(*sys.argv[1:])

@@ -4,6 +4,8 @@ labs/lab selftest grades all of them; here one lab, untouched, solved, and not b
 
 import csv
 import glob
+import importlib.machinery
+import importlib.util
 import json
 import os
 import shutil
@@ -23,32 +25,53 @@ def lab(*words):
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.parametrize('path', [os.path.relpath(path, TOP) for name in NAMES for path in
-                                  glob.glob(f'{TOP}/labs/lab{name}/variants/*.patch') +
-                                  glob.glob(f'{TOP}/labs/solutions/lab{name}/*.patch')])
-def test_patch_applies(path):
-    done = subprocess.run(['patch', '--dry-run', '-p1', '-i', path], cwd=TOP, stdout=subprocess.PIPE, text=True)
-    assert done.returncode == 0 and 'fuzz' not in done.stdout, done.stdout
+def load(name, path):
+    """A script or a lab's grade.py as a module."""
+    loader = importlib.machinery.SourceFileLoader(name, path)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
+    loader.exec_module(module)
+    return module
+
+
+FRAME = load('labs_lab', LAB)
+
+
+@pytest.mark.parametrize('name, case, patches', [(name, case, patches) for name in NAMES
+                                                 for case, _, patches in FRAME.known(name) if patches])
+def test_patch_applies(name, case, patches, tmp_path):
+    """Each of the self-test's cases can be made, in a folder that has only the files it changes."""
+    for path in patches:
+        with open(path) as f:
+            files = [line.split()[1][2:] for line in f if line.startswith('+++ ')]
+        for file in files:
+            os.makedirs((tmp_path / file).parent, exist_ok=True)
+            if os.path.exists(os.path.join(TOP, file)) and not (tmp_path / file).exists():
+                shutil.copy(os.path.join(TOP, file), tmp_path / file)
+        done = subprocess.run(['patch', '-p1', '-i', path], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        assert files and done.returncode == 0 and 'fuzz' not in done.stdout, done.stdout
 
 
 @pytest.mark.parametrize('name', NAMES)
 def test_lab_is_whole(name):
-    """A task that names the files, three hints, a key for each variant, three wrong solutions."""
+    """A task that names the files, three hints, three wrong solutions; for a hunt a key for each variant."""
     here, solutions = os.path.join(TOP, 'labs', 'lab' + name), os.path.join(TOP, 'labs', 'solutions', 'lab' + name)
-    with open(os.path.join(here, 'task.md')) as task, open(os.path.join(here, 'grade.py')) as grade:
-        text, code = task.read(), grade.read()
-    files = [word for word in text.split('`') if word.startswith('kernel/') and word in code]
-    assert files and 'diagnosis.json' in text
+    plan, every = FRAME.plan(name), FRAME.variants(name)
+    with open(os.path.join(here, 'task.md')) as task:
+        text = task.read()
+    assert plan.FILES and all(f'`{file}`' in text for file in plan.FILES) and text.startswith(f'# Lab {int(name)}. ')
     with open(os.path.join(here, 'hints.md')) as f:
         assert len(f.read().split('\n---\n')) == 3
-    with open(os.path.join(solutions, 'key.json')) as f:
-        key = json.load(f)
-    assert len(key) == len(os.listdir(os.path.join(here, 'variants')))
-    for row in key:
-        for file in row['file']:
+    assert len(glob.glob(os.path.join(solutions, 'wrong-*.patch'))) >= 3
+    with open(os.path.join(TOP, 'labs', 'README.md')) as f:
+        assert f'| [{name}](lab{name}/task.md) |' in f.read()
+    if plan.DIAGNOSIS:
+        assert 'diagnosis.json' in text
+        with open(os.path.join(solutions, 'key.json')) as f:
+            key = json.load(f)
+        assert len(key) == len(every)
+        for file, row in ((file, row) for row in key for file in row['file']):
             with open(os.path.join(TOP, file)) as f:
                 assert all(word + '(' in f.read() for word in row['function'][:1])
-    assert len(glob.glob(os.path.join(solutions, 'wrong-*.patch'))) >= 3
 
 
 @pytest.fixture
