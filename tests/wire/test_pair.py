@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 from collections import Counter
 
@@ -120,6 +121,55 @@ def both_clocks(runs):
     assert len(re.findall(r'clock anchored ±\d+\.\d µs', text)) == 2 and re.search(r'^clocks +A.* of B.*, ±\d+\.\d µs$', text, re.M)
 
 
+def blocks(path):
+    """The blocks of a pcapng: type, body."""
+    data, at = open(path, 'rb').read(), 0
+    while at < len(data):
+        kind, size = struct.unpack_from('<II', data, at)
+        assert struct.unpack_from('<I', data, at + size - 4)[0] == size
+        yield kind, data[at + 8:at + size - 4]
+        at += size
+
+
+def one_file(runs, path, least):
+    """Both machines in one pcapng: each frame once, behind its sender's e1000_tx and before its
+    receiver's e1000_rx; nothing left out; times never go back."""
+    tool('merge', '-q', '-o', path, *runs)
+    every = list(blocks(path))
+    assert every[0][0] == 0x0a0d0d0a and len(re.findall(r'clock anchored ±\d+\.\d µs'.encode(), every[0][1])) == 2
+    assert re.search(rb'clocks +A.s is .* of B.s, ', every[0][1])
+    assert [re.search(rb'(wire|nettrace) [AB]', body)[0] for kind, body in every if kind == 1] == \
+        [b'wire A', b'nettrace A', b'wire B', b'nettrace B']
+    names = [{int(line.split()[1]): line.split()[2] for line in tool('info', '-q', '--meta', run).splitlines()
+              if line.startswith('event ')} for run in runs]
+    last, wire, events, at = 0, [], [0, 0], {}
+    for number, (_, body) in enumerate((b for b in every if b[0] == 6), 1):
+        iface, hi, lo, size = struct.unpack_from('<IIII', body)
+        data = body[20:20 + size]
+        assert hi << 32 | lo >= last
+        last = hi << 32 | lo
+        if iface in (0, 2):
+            wire.append((number, iface // 2, data, body[20 + size:]))
+        elif data[1] == 0:  # an event, not the description
+            frame, name = struct.unpack_from('<I', data, 4)[0], names[iface // 2].get(struct.unpack_from('<H', data, 24)[0])
+            events[iface // 2] += 1
+            assert struct.unpack_from('<H', data, 2)[0] >> 15 == iface // 2
+            if name in ('e1000_tx', 'e1000_rx') and frame:
+                at[frame, iface // 2, name] = number
+    for k in (0, 1):
+        assert events[k] == len(tool('dump', '-q', '--json', runs[k]).splitlines())
+        mac = bytes.fromhex(f'52540012340{k + 1}')
+        sent = [(number, data, more) for number, iface, data, more in wire if iface == k and data[6:12] == mac]
+        assert [data for _, data, _ in sent] == [data for src, data in frames(runs[k]) if src == mac.hex(':')]
+        both = [number for number, _, _ in sent if (number, k, 'e1000_tx') in at and (number, 1 - k, 'e1000_rx') in at]
+        assert len(both) >= least
+        for number in both:
+            assert at[number, k, 'e1000_tx'] < number < at[number, 1 - k, 'e1000_rx']
+        fate = json.loads(tool('info', '-q', '--json', *runs))['ab'[k]]
+        for words, key in ((b'| arrived ', None), (b'| lost on the way', 'lost'), (b'| damaged on the way', 'damaged')):
+            assert sum(words in more for _, _, more in sent) == (fate['once'] + fate['more'] if key is None else fate[key])
+
+
 @pytest.mark.parametrize('seed', [1])
 def test_both_ways_at_once(cap, seed, tmp_path):
     with Pair(seed, FAULTS) as pair:
@@ -138,6 +188,7 @@ def test_both_ways_at_once(cap, seed, tmp_path):
             vm.tool('check', '--no-drop', 'NOT_SPECIFIED')
         runs = [keep(vm, tmp_path / name) for vm, name in zip(pair.guests, 'ab')]
     one_ladder(runs, 300)
+    one_file(runs, str(tmp_path / 'both.pcapng'), 300)
     both_clocks(runs)
 
 

@@ -49,9 +49,11 @@ static const struct command {
    "with --all also events of memory and of the trace itself.\n"
    "Keys: ? in the page.\n"
    "Example: nettrace html -o timeline.html run/latest\n"},
-  {"merge", cmd_merge, G_SELECT | G_MERGE, "-o F [RUN | TRACE CAPTURE]", "write one pcapng with frames and events",
+  {"merge", cmd_merge, G_SELECT | G_MERGE, "-o F [RUN | TRACE CAPTURE | RUN RUN]", "write one pcapng with frames and events",
    "Frames on interface 0, events on interface 1, in causal order.  Wireshark shows\n"
    "the events with tools/nettrace/wireshark/plugins/nettrace.lua.\n"
+   "Two runs on one wire: A's frames and events on 0 and 1, B's on 2 and 3, all on A's\n"
+   "clock; a frame stands once, at its sender; what became of it its comment says.\n"
    "Example: nettrace merge -o merged.pcapng && nettrace wireshark\n"},
   {"wireshark", cmd_wireshark, G_SELECT | G_MERGE, "[RUN] [-- ARG..]", "merge into the run directory and open Wireshark",
    "Copies our Wireshark configuration to RUN/ws; your own is not touched.\n"

@@ -7,27 +7,17 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "tool.h"
-
-#define LINK_ETHERNET 1
-#define LINK_USER0    147
-#define MAXCOMMENT    1200
+#include "merge.h"
 
 // Head of a USER0 packet.
 struct user0 {
   u8 version, kind; // 1; 0 event, 1 metadata
-  u16 boot;
-  u32 frame;   // number in this file of the frame it belongs to, 0 = none
-  u32 lost;    // slots lost just before
-  u32 band_ns; // its time is known to +- this
+  u16 boot;         // | MACHINE_B
+  u32 frame;        // number in this file of the frame it belongs to, 0 = none
+  u32 lost;         // slots lost just before
+  u32 band_ns;      // its time is known to +- this
 };
 _Static_assert(sizeof(struct user0) == 16, "user0");
-
-// A pcapng block in the making.
-struct block {
-  u8 *p;
-  u32 n, cap;
-};
 
 static void
 add(struct block *b, const void *p, u32 n)
@@ -70,20 +60,23 @@ end_block(struct block *b, FILE *f)
   fwrite(b->p, 1, b->n, f);
 }
 
-static void
-put_section(struct block *b, FILE *f)
+// The section's head; comment 0 = none.
+void
+put_section(struct block *b, FILE *f, const char *comment)
 {
   begin_block(b, 0x0a0d0d0a);
   add32(b, 0x1a2b3c4d);
   add32(b, 1); // version 1.0
   add32(b, 0xffffffff);
   add32(b, 0xffffffff); // section length: not stated
+  if(comment)
+    add_option(b, 1, comment, (u32)strlen(comment));
   add_option(b, 4, "nettrace", 8);
   add32(b, 0);
   end_block(b, f);
 }
 
-static void
+void
 put_interface(struct block *b, FILE *f, u32 link, const char *name, const char *what)
 {
   u8 nano = 9;
@@ -98,7 +91,7 @@ put_interface(struct block *b, FILE *f, u32 link, const char *name, const char *
 }
 
 // An enhanced packet; flags 0 = no direction, comment 0 = none.
-static void
+void
 put_packet(struct block *b, FILE *f, u32 iface, i64 w, const void *p, u32 n, u32 orig, u32 flags, const char *comment)
 {
   u64 t = w > 0 ? (u64)w : 0;
@@ -119,7 +112,7 @@ put_packet(struct block *b, FILE *f, u32 iface, i64 w, const void *p, u32 n, u32
 }
 
 // +32.2us e1000_rx | +36.1us ethif_rx | ... (clock +-1.3us), or why there is none.
-static void
+void
 journey(char *to, const struct session *s, const struct prow *v, u32 n, u32 frame)
 {
   const struct frame *f = &s->cap.f[frame];
@@ -144,31 +137,32 @@ journey(char *to, const struct session *s, const struct prow *v, u32 n, u32 fram
     if(e)
       k += (size_t)snprintf(to + k, MAXCOMMENT - k, "%s%s%sus %.40s", k ? " | " : "", d < 0 ? "" : "+", us_str(d), e->name);
   }
-  snprintf(to + k, MAXCOMMENT - k, " (packet #%u, clock ±%sus)", pkt, band_str(s->band));
+  snprintf(to + k, MAXCOMMENT - k, " (packet #%u, clock %s%sus)", pkt, ascii_only ? "+-" : "±", band_str(s->band));
 }
 
-static void
-put_event(struct block *b, struct block *data, FILE *f, const struct session *s, const struct item *it, u32 frame, u32 lost)
+// A record on an interface at time w; frame: the number of its frame, 0 = none.
+void
+put_event(struct block *b, struct block *data, FILE *f, const struct session *s, const struct rec *r, const struct place *at)
 {
-  const struct rec *r = &s->b->rec[it->idx];
   const struct nt_slot *slot = rec_slot(s->b, r);
   i64 half = align_half(&s->al, r->ts);
-  struct user0 h = {.version = 1, .boot = (u16)s->bootno, .frame = frame, .lost = lost, .band_ns = half > 0xffffffffll ? 0xffffffffu : (u32)half};
+  struct user0 h = {.version = 1, .boot = (u16)(s->bootno | at->machine), .frame = at->frame, .lost = at->lost, .band_ns = half > 0xffffffffll ? 0xffffffffu : (u32)half};
   data->n = 0;
   add(data, &h, sizeof h);
   add(data, slot, slot->nsl * (u32)sizeof *slot);
-  put_packet(b, f, 1, it->w, data->p, data->n, data->n, 0, 0);
+  put_packet(b, f, at->iface, at->w, data->p, data->n, data->n, 0, 0);
 }
 
-static void
-put_meta(struct block *b, struct block *data, FILE *f, const struct session *s, i64 w)
+// The description of a machine's events.
+void
+put_meta(struct block *b, struct block *data, FILE *f, const struct session *s, const struct place *at)
 {
-  struct user0 h = {.version = 1, .kind = 1, .boot = (u16)s->bootno};
+  struct user0 h = {.version = 1, .kind = 1, .boot = (u16)(s->bootno | at->machine)};
   data->n = 0;
   add(data, &h, sizeof h);
   u32 n = data->n + s->b->meta.len;
   add(data, s->b->meta.raw, s->b->meta.len);
-  put_packet(b, f, 1, w, data->p, n, n, 0, 0);
+  put_packet(b, f, at->iface, at->w, data->p, n, n, 0, 0);
 }
 
 static bool
@@ -204,11 +198,11 @@ write_all(const struct session *s, const struct opts *o, const struct selection 
   u32 *no = number_frames(s, o, sel);
   char comment[MAXCOMMENT];
   setvbuf(f, 0, _IOFBF, 1 << 20);
-  put_section(&b, f);
+  put_section(&b, f, 0);
   put_interface(&b, f, LINK_ETHERNET, "wire", "frames as QEMU captured them");
   if(!o->wireonly && s->have_trace) {
     put_interface(&b, f, LINK_USER0, "nettrace", "events of the guest's kernel");
-    put_meta(&b, &data, f, s, s->nitem ? s->item[0].w : 0);
+    put_meta(&b, &data, f, s, &(struct place){.iface = 1, .w = s->nitem ? s->item[0].w : 0});
   }
   for(u32 i = 0; i < s->nitem; i++) {
     const struct item *it = &s->item[i];
@@ -225,7 +219,7 @@ write_all(const struct session *s, const struct opts *o, const struct selection 
       put_packet(&b, f, 0, it->w, fr->data, fr->caplen, fr->len, fr->in ? 1 : 2, comment);
     } else {
       u32 of = s->frame_of[it->idx];
-      put_event(&b, &data, f, s, it, of == NOREC ? 0 : no[of], lost);
+      put_event(&b, &data, f, s, &s->b->rec[it->idx], &(struct place){.iface = 1, .w = it->w, .frame = of == NOREC ? 0 : no[of], .lost = lost});
       lost = 0;
     }
   }

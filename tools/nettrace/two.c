@@ -8,6 +8,7 @@
 // decides the rest.
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "two.h"
 
 // A frame of one direction, to find its counterpart.
@@ -119,8 +120,8 @@ run_offset(const struct run *r)
 }
 
 // A time of one side on A's clock.
-static i64
-on_a(const struct two *t, int side, i64 w)
+i64
+two_on_a(const struct two *t, int side, i64 w)
 {
   u32 i = t->nrun - 1;
   while(i > 0 && t->run[i].from > w)
@@ -160,10 +161,10 @@ join_direction(struct two *t, int from, bool again)
     if(mid == i || (mid - i == 1) == again)
       continue;
     for(u32 k = mid, s = i; k < end; k++) {
-      i64 latest = again ? on_a(t, !from, dst[e[k].idx].w) + slack : 0;
-      while(s + 1 < mid && on_a(t, from, src[e[s + 1].idx].w) <= latest)
+      i64 latest = again ? two_on_a(t, !from, dst[e[k].idx].w) + slack : 0;
+      while(s + 1 < mid && two_on_a(t, from, src[e[s + 1].idx].w) <= latest)
         s++;
-      if(again && on_a(t, from, src[e[s].idx].w) > latest)
+      if(again && two_on_a(t, from, src[e[s].idx].w) > latest)
         continue;
       join(t, from, e[s].idx, e[k].idx);
       if(!again)
@@ -194,14 +195,14 @@ static bool
 was_there(const struct two *t, int side, i64 w)
 {
   const struct session *s = &t->side[side].s;
-  return s->nitem && on_a(t, side, s->item[0].w) <= w && w <= on_a(t, side, s->item[s->nitem - 1].w);
+  return s->nitem && two_on_a(t, side, s->item[0].w) <= w && w <= two_on_a(t, side, s->item[s->nitem - 1].w);
 }
 
 enum arrival
 two_arrival(const struct two *t, int side, u32 frame)
 {
   if(t->side[side].other[frame] == NOREC)
-    return was_there(t, !side, on_a(t, side, t->side[side].s.cap.f[frame].w)) ? AR_LOST : AR_ABSENT;
+    return was_there(t, !side, two_on_a(t, side, t->side[side].s.cap.f[frame].w)) ? AR_LOST : AR_ABSENT;
   if(two_damaged(t, side, frame))
     return AR_DAMAGED;
   return t->side[side].twice[frame] ? AR_TWICE : AR_ONCE;
@@ -231,7 +232,7 @@ order(struct two *t)
     bool ready[2];
     for(int k = 0; k < 2; k++) {
       bool left = t->side[k].at < t->side[k].s.nitem;
-      w[k] = left ? on_a(t, k, t->side[k].s.item[t->side[k].at].w) : 1ll << 62;
+      w[k] = left ? two_on_a(t, k, t->side[k].s.item[t->side[k].at].w) : 1ll << 62;
       ready[k] = left && !waits(t, k, passed[!k]);
     }
     t->crossed += !ready[0] && !ready[1];
@@ -301,8 +302,8 @@ two_band(const struct two *t)
   return xasprintf("%s%s %ss%s", ascii_only ? "+-" : "±", band_str(two_half(t)), ascii_only ? "u" : "µ", runs);
 }
 
-static void
-print_info(const struct two *t, const struct opts *o, FILE *f)
+void
+two_info(const struct two *t, const struct opts *o, FILE *f)
 {
   for(int k = 0; k < 2; k++) {
     const struct side *d = &t->side[k];
@@ -311,7 +312,7 @@ print_info(const struct two *t, const struct opts *o, FILE *f)
   }
   for(u32 i = 0; i < t->nrun; i++) {
     i64 d = run_offset(&t->run[i]);
-    fprintf(f, "%s A's is %s µs %s B's", i ? ", then" : "clocks   ", us_str(d < 0 ? -d : d), d < 0 ? "behind" : "ahead of");
+    fprintf(f, "%s A's is %s %ss %s B's", i ? ", then" : "clocks   ", us_str(d < 0 ? -d : d), ascii_only ? "u" : "µ", d < 0 ? "behind" : "ahead of");
   }
   fprintf(f, ", %s\n", two_band(t));
   for(int k = 0; k < 2; k++) {
@@ -350,24 +351,26 @@ two_runs(const struct opts *o)
   return o->argc == 2 && file_kind(o->argv[0]) == F_DIR && file_kind(o->argv[1]) == F_DIR;
 }
 
-// The commands that take two runs: ladder and info.
+// The commands that take two runs.
 int
 cmd_two(const char *name, struct opts *o)
 {
   static struct two t;
   struct out out;
-  bool info = strcmp(name, "info") == 0;
-  if(!info && strcmp(name, "ladder"))
-    return seterr(EX_BADUSE, "takes one run; ladder and info take two");
+  bool info = strcmp(name, "info") == 0, merge = strcmp(name, "merge") == 0;
+  if(!info && !merge && strcmp(name, "ladder"))
+    return seterr(EX_BADUSE, "takes one run; ladder, merge and info take two");
+  if(merge && (o->out == 0 || (!strcmp(o->out, "-") && isatty(1))))
+    return seterr(EX_BADUSE, "binary output: name a file with -o");
   int rc = two_open(&t, o);
   if(rc < 0 || (rc = out_open(&out, o->out)) < 0)
     return rc;
   if(info && o->json)
     print_json(&t, out.f);
   else if(info)
-    print_info(&t, o, out.f);
+    two_info(&t, o, out.f);
   else
-    rc = two_ladder(&t, o, out.f);
+    rc = merge ? two_merge(&t, o, out.f) : two_ladder(&t, o, out.f);
   if(rc < 0) {
     out_close(&out, false);
     return rc;

@@ -55,6 +55,11 @@ enum arrival two_arrival(const struct two *t, int side, u32 frame);
 bool two_copy(const struct two *t, int side, u32 frame);
 bool two_damaged(const struct two *t, int side, u32 frame);
 char *two_band(const struct two *t);
+i64 two_on_a(const struct two *t, int side, i64 w);
+void two_info(const struct two *t, const struct opts *o, FILE *f);
 int two_ladder(struct two *t, const struct opts *o, FILE *f);
+int two_select(struct two *t, const struct opts *o, bool pick);
+bool two_is_shown(const struct two *t, const struct row *r);
+int two_merge(struct two *t, const struct opts *o, FILE *f);
 
 #endif

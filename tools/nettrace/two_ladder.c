@@ -216,8 +216,8 @@ track(struct page *p, const struct row *r)
 }
 
 // Shown, and not the arrival of a frame whose row was drawn where it was sent?
-static bool
-is_shown(const struct two *t, const struct row *r)
+bool
+two_is_shown(const struct two *t, const struct row *r)
 {
   const struct side *d = &t->side[r->side];
   const struct item *it = &d->s.item[r->item];
@@ -247,14 +247,13 @@ share_frames(struct two *t)
   }
 }
 
-// The same connection on both sides: what A shows decides, unless --flow does.
-static int
-select_rows(struct two *t, const struct opts *o)
+// The same connection on both sides: with pick what A shows decides, unless --flow does.
+int
+two_select(struct two *t, const struct opts *o, bool pick)
 {
   struct opts b = *o;
   if(o->packets || o->from || o->to || o->pid)
     return seterr(EX_BADUSE, "--packets, --pid, --from and --to count on one machine: not with two runs");
-  bool pick = !o->all && !o->only && !o->layer;
   int rc = timeline_select(&t->side[0].s, o, pick, &t->side[0].sel);
   const struct flow *f = &t->side[0].sel.flow;
   if(rc == 0 && t->side[0].sel.have_flow)
@@ -341,7 +340,7 @@ two_ladder(struct two *t, const struct opts *o, FILE *f)
   struct page *p = xmalloc(sizeof *p);
   const char *no = getenv("NO_COLOR");
   const struct row *first = 0;
-  int rc = select_rows(t, o);
+  int rc = two_select(t, o, !o->all && !o->only && !o->layer);
   if(rc < 0)
     return rc;
   p->t = t;
@@ -350,14 +349,14 @@ two_ladder(struct two *t, const struct opts *o, FILE *f)
   p->color = o->color ? o->color == 1 : (o->out == 0 || !strcmp(o->out, "-")) && isatty(1) && !(no && *no);
   lay_out(p);
   for(u32 i = 0; i < t->nrow; i++)
-    if(is_shown(t, &t->row[i]) && (first == 0 || (t->side[t->row[i].side].s.item[t->row[i].item].frame && !t->side[first->side].s.item[first->item].frame)))
+    if(two_is_shown(t, &t->row[i]) && (first == 0 || (t->side[t->row[i].side].s.item[t->row[i].item].frame && !t->side[first->side].s.item[first->item].frame)))
       first = &t->row[i];
   p->zero = first ? first->w : 0;
   put_title(p);
   put_heads(p);
   for(u32 i = 0; i < t->nrow; i++) {
     track(p, &t->row[i]);
-    if(is_shown(t, &t->row[i]))
+    if(two_is_shown(t, &t->row[i]))
       put_row(p, &t->row[i]);
   }
   if(first == 0)

@@ -290,12 +290,13 @@ local function add_stream(tree, buf, e, frame, pkt)
       tree:add_le(ip_addr, at.raddr):set_hidden()
     end
   end
-  local stream = stream_of_frame[frame] or (flow and stream_of_flow[flow]) or stream_of_pkt[pkt]
+  local whose = buf(2, 2):le_uint() * 4294967296 + pkt -- each machine, each boot counts its own packets
+  local stream = stream_of_frame[frame] or (flow and stream_of_flow[flow]) or stream_of_pkt[whose]
   if not stream then
     return
   end
   if pkt ~= 0 then
-    stream_of_pkt[pkt] = stream
+    stream_of_pkt[whose] = stream
   end
   tree:add(pf.stream, stream):set_generated()
   if proto.prefs.mix then
