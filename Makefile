@@ -223,9 +223,9 @@ setup-bench: ## install what make bench needs
 
 # The installed compiler may be newer than this make's idea of it: build in a
 # make of its own.
-demo: setup ## boot, one real HTTP request, the merged timeline (run/latest)
-	@$(BUILD) all
-	@tools/demo $(CPUS)
+demo: setup ## boot, one real HTTP request, the merged timeline (run/latest); D=list: known failures, D=NAME shows one
+	@$(if $(D),$(if $(wildcard labs/demos/$(D).patch),$(BUILD) DEBUG= all),$(BUILD) all)
+	@$(if $(D),$(PYTHON) labs/demos/demo "$(D)",tools/demo $(CPUS))
 
 # Both kernels: tests of the one boot the other too.
 # The one without a tracer is what test_tracecost compares with.
