@@ -4,12 +4,13 @@ The machine is played: a PATH with only the commands that a case is about, or a
 shadow apt-get that writes down how it was called.
 """
 
+import json
 import os
 import subprocess
 
 import pytest
 
-from vm import TOP
+from vm import BUILD, TOP
 
 SETUP = os.path.join(TOP, 'tools', 'setup')
 TOOLS = 'awk cat cut dirname basename grep head id mktemp mv rm sed sh sleep tail tar tr uname find mkdir'
@@ -184,6 +185,65 @@ def test_doctor_names_what_is_missing_and_the_cure(bare):
 
 
 def test_doctor_finds_this_machine_well():
-    done = run('doctor')
+    done = run('doctor', '--json', B=BUILD)
     assert done.returncode == 0, done.stdout
-    assert 'MISSING' not in done.stdout and 'warn     gdb' not in done.stdout
+    rows = {row['check']: row for row in map(json.loads, done.stdout.splitlines())}
+    assert all(set(row) == {'check', 'state', 'version', 'say'} for row in rows.values())
+    assert not [row for row in rows.values() if row['state'] == 'MISSING']
+    for name in ('i386 compiler', 'QEMU e1000', 'QEMU filter-dump', 'QEMU memory-backend-file', 'libpcap', 'lwIP', 'python3',
+                 'unix sockets', 'disk space', 'gdb with Python', 'gdb with i386', 'smoke boot'):
+        assert rows[name]['state'] == 'ok', rows[name]
+    assert rows['i386 compiler']['say'].endswith('ld')
+
+
+def doctor(bare, **env):
+    """What the doctor says, by check, on a machine of these tools alone."""
+    for name in ('df', 'stat', 'env'):
+        if not (bare / name).exists():
+            os.symlink(f'/usr/bin/{name}', bare / name)
+    done = run('doctor', '--json', PATH=str(bare), **env)
+    rows = {row['check']: row for row in map(json.loads, done.stdout.splitlines())}
+    assert done.returncode == any(row['state'] == 'MISSING' for row in rows.values())
+    assert all(row['say'] for row in rows.values() if row['state'] != 'ok'), 'a problem without a cure'
+    return rows
+
+
+def test_doctor_on_a_bare_machine(bare):
+    rows = doctor(bare, PYTHON=str(bare / 'python3'))
+    for name in ('i386 compiler', 'cc', 'make', 'qemu-system-i386', 'curl'):
+        assert rows[name]['state'] == 'MISSING' and 'tools/setup/install demo' in rows[name]['say'], rows[name]
+    assert rows['gdb']['state'] == rows['python3']['state'] == rows['clang']['state'] == 'warn'
+
+
+HELP = 'case $* in *version) echo QEMU emulator version %s ;; *device*) echo \'name "%s", bus PCI\' ;; ' \
+       '*) echo "  filter-dump" ;; esac'
+
+
+@pytest.mark.parametrize('version, device, wrong', [
+    ('7.2.1', 'isa-debug-exit', ['QEMU e1000', 'QEMU memory-backend-file']),
+    ('7.2.1', 'e1000e', ['QEMU e1000', 'QEMU isa-debug-exit', 'QEMU memory-backend-file']),
+    ('6.2.0', 'e1000', ['QEMU 7.2', 'QEMU isa-debug-exit', 'QEMU memory-backend-file'])])
+def test_doctor_knows_a_poor_qemu(bare, version, device, wrong):
+    play(bare, 'qemu-system-i386', HELP % (version, device))
+    rows = doctor(bare)
+    assert sorted(name for name, row in rows.items() if name.startswith('QEMU') and row['state'] == 'MISSING') == sorted(wrong)
+
+
+def test_doctor_knows_poor_tools(bare, tmp_path):
+    """A gdb of another machine without Python, an old Python, a compiler without libpcap, another lwIP, a kernel that hangs up."""
+    play(bare, 'gdb', 'case $* in *version*) echo GNU gdb 11.2 ;; *) echo Undefined item: "i386." ;; esac')
+    play(bare, 'python3', 'case $2 in *print*) echo 3.8 ;; *) exit 1 ;; esac')
+    play(bare, 'cc', 'exit 1')
+    play(bare, 'qemu-system-i386', 'case $* in *version) echo QEMU emulator version 7.2.1 ;; *) exit 1 ;; esac')
+    for name in ('kernel.elf', 'fs.img', 'nettrace'):
+        (tmp_path / name).touch()
+    rows = doctor(bare, PYTHON=str(bare / 'python3'), LWIP_DIR=lwip_tree(tmp_path, '2.1.3'), B=str(tmp_path))
+    assert {name: row['state'] for name, row in rows.items() if name in (
+        'gdb 12', 'gdb with Python', 'gdb with i386', 'python3', 'libpcap', 'lwIP', 'smoke boot', 'unix sockets')} == {
+            'gdb 12': 'warn', 'gdb with Python': 'warn', 'gdb with i386': 'warn', 'python3': 'warn', 'libpcap': 'MISSING',
+            'lwIP': 'MISSING', 'smoke boot': 'MISSING', 'unix sockets': 'MISSING'}
+
+
+def test_doctor_usage():
+    done = run('doctor', '--nonsense')
+    assert (done.returncode, done.stdout) == (2, '') and done.stderr.startswith('usage')
