@@ -74,14 +74,17 @@ class Calls:
     """The guest's CPU stands at net_chksum's first instruction and makes calls of ours.
     What it was about to do, it does when we are done."""
 
-    def __init__(self, wire):
+    def __init__(self, lab, wire):
         names = symbols()
         self.base, self.func = names[SCRATCH] + 63 & ~63, names['net_chksum']
         self.stub = stub = Stub(os.path.join(wire.vm.dir, 'gdb.sock'))
         stub.ask(f'Z0,{self.func:x},1')
         stub.say('c')
         wire.send(wire.echo(1, b'its sum is wanted'))
-        stub.hear()
+        try:
+            stub.hear()
+        except TimeoutError:
+            lab.need(False, 'a call of net_chksum when a ping comes', 'none for 10 s')
         stub.ask(f'z0,{self.func:x},1')
         self.regs, self.rest = stub.registers()
         self.memory = [(at, stub.read(at, 1024)) for at in range(self.base, self.base + 3072, 1024)]
@@ -116,7 +119,7 @@ class Calls:
 def sums(lab):
     """net_chksum itself, called for each length at each of four addresses in a row."""
     wire = lab.boot(cpus=1)
-    calls = Calls(wire)
+    calls = Calls(lab, wire)
     todo = [(n, at) for n in range(LONGEST + 1) for at in range(4)]
     random.shuffle(todo)
     while todo:
