@@ -9,7 +9,7 @@ import pytest
 
 from vm import BUILD, CAP, NETTRACE, TOP
 
-FILES = ('docs/walkthrough', 'tests/golden', 'tests/lib')
+FILES = ('docs/walkthrough', 'tests/golden', 'tests/lib', 'kernel')
 
 
 @pytest.fixture
@@ -46,6 +46,21 @@ def edit(walk, old, new):
 def test_check_finds(tree, old, new, status, words):
     code, said = edit(tree, old, new) if old else tree('check', '06')
     assert code == status and words in said, said
+
+
+@pytest.mark.parametrize('old, new, words', [
+    ('net.c:net_isn', 'net.c:net_iss', 'no function net_iss in kernel/net/net.c'),
+    ('lwip/tcp_in.c:tcp_process', 'lwip/tcp_out.c:tcp_process', 'no function tcp_process in lwip/tcp_out.c'),
+    ('| `tcp_life`', '| `tcp_lives`', '3.5.3: no event tcp_lives'),
+    ('`tcp_open`', '`tcp_dupack`', '3.5: no event tcp_dupack in its chapters')])
+def test_index_is_checked(tree, old, new, words):
+    """The index into the RFC: functions that are where it says, events that its chapters show."""
+    tree.chapter = tree.chapter.parent / 'appendix-c-rfc9293.md'
+    text = tree.chapter.read_text()
+    assert old in text
+    tree.chapter.write_text(text.replace(old, new, 1))
+    code, said = tree('check', 'appendix-c')
+    assert code == 1 and words in said, said
 
 
 def test_masks_keep_sums():
