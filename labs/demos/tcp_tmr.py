@@ -5,13 +5,13 @@ import time
 from peer import ACK, FIN, Flow
 from vm import Failed
 
-OPTIONS = dict(append='msl=2000')
+OPTIONS = dict(append='msl=3000')
 LADDER = '--only tcp_seg_in,tcp_seg_out,tcp_state'
-LOOK = 'TIME-WAIT should last two MSL (here 4 s) to answer a FIN that comes again; here the timer counts from the last data, ' \
-       '6 s ago: CLOSED within half a second, and the FIN gets a RST.'
+LOOK = 'TIME-WAIT should last two MSL (here 6 s) to answer a FIN that comes again; here the timer counts from the last data, ' \
+       '8 s ago: CLOSED within half a second, and the FIN gets a RST.'
 GOOD = 'count(tcp_state, to==TIME_WAIT) == 1; count(tcp_state, from==TIME_WAIT) == 0; count(tcp_seg_out, flags==RST+ACK) == 0'
 FAULT = 'count(tcp_state, from==TIME_WAIT, to==CLOSED, dwell_us<1000000) == 1; count(tcp_seg_out, flags==RST+ACK) == 1'
-IDLE = 6
+IDLE = 8
 
 
 def play(stage):
