@@ -82,3 +82,19 @@ def test_two_new_runs(tmp_path):
     done = subprocess.run([os.path.join(TOP, FILES[0], 'walk'), 'check', '--live', '06'], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, timeout=CAP, env=dict(os.environ, B=BUILD, NETTRACE=NETTRACE))
     assert done.returncode == 0 and re.search(r'^2 passed, 0 failed$', done.stdout, re.M), done.stdout
+
+
+def test_pages_have_no_dead_link(tmp_path):
+    """make walkthrough: with a pandoc that only copies, every link between its pages leads to one."""
+    pandoc = tmp_path / 'pandoc'
+    pandoc.write_text('#!/bin/sh\nfor word; do last=$word; done\nexec cat >"$last"\n')
+    pandoc.chmod(0o755)
+    out = tmp_path / 'out'
+    done = subprocess.run([os.path.join(TOP, FILES[0], 'walk'), 'pages', str(out)], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=CAP,
+                          env=dict(os.environ, B=BUILD, NETTRACE=NETTRACE, PATH=f"{tmp_path}:{os.environ['PATH']}"))
+    assert done.returncode == 0 and done.stdout.strip() == str(out / 'index.html'), done.stdout
+    pages = [path for path in out.glob('*.html') if not path.name.startswith('run-')]
+    links = {(path.name, to) for path in pages for to in re.findall(r'\]\(([^()#:\s]+)\)', path.read_text())}
+    assert len(pages) >= 20 and ('index.html', 'answers.html') in links and ('07-the-synack-leaves.html', 'run-handshake.html') in links
+    assert not [link for link in links if not (out / link[1]).exists()]
