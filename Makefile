@@ -45,7 +45,7 @@ UFILES = README index.html rc
 TPROGS = tracecost load serve5 sockets tcp tracecat crash hostile traps badelf limits debug tty polls contract_fs contract_full contract_lib contract_mem contract_proc count filerace netbench oldhttp status nofiles trstress trctl trview netfail trrate
 
 HOSTTOOL = align cable check console decode dump flow html html_page html_svg info input label ladder main match merge meta out \
-  pcapin ring session timeline tracefile wait why stats chrome ctf msc doc two two_ladder two_merge graph follow
+  pcapin ring session timeline tracefile wait why stats chrome ctf msc doc two two_html two_ladder two_merge graph follow
 
 # ---- tools and flags -----------------------------------------------------
 
@@ -188,7 +188,7 @@ $(B)/mkfs: tools/mkfs/mkfs.c tools/mkfs/check.c
 	$(call say,HOSTCC,$@)mkdir -p $(@D) && $(HOSTCC) $(HFLAGS) -Ikernel/uapi $^ -o $@
 $(B)/host/%.o: tools/nettrace/%.c
 	$(call say,HOSTCC,$<)mkdir -p $(@D) && $(HOSTCC) $(HFLAGS) -c $< -o $@
-$(B)/host/html_page.o $(B)/san/html_page.o: tools/nettrace/page/page.css tools/nettrace/page/page.js
+$(B)/host/html_page.o $(B)/san/html_page.o: $(addprefix tools/nettrace/page/,page.css page.js two.css two.js)
 $(B)/nettrace: $(HOSTTOOL:%=$(B)/host/%.o)
 	$(call say,LD,$@)$(HOSTCC) $^ -lpcap -o $@
 $(B)/load $(B)/hostgen: $(B)/%: tools/bench/%.c

@@ -126,6 +126,24 @@ def test_memory_is_bounded(tmp_path):
     assert run('info', '--max-mem=lots', tmp_path / 'many')[0] == 2
 
 
+def test_force(tmp_path):
+    """A damaged capture: refused; with --force the frames before the damage, and what was left out."""
+    whole, head = capture(FRAME, FRAME, FRAME, FRAME), 24 + 2 * 76  # the third frame's own head
+    for at, value, frames, left in ((head + 8, 1 << 30, 2, 'left out 0, and all behind them, at least 1'),  # its length
+                                    (head + 12, 0, 2, 'left out 0, and all behind them, at least 76 bytes: a frame without length'),
+                                    (head + 4, 1 << 30, 3, 'left out 1 with an impossible time')):
+        bad = bytearray(whole)
+        struct.pack_into('<I', bad, at, value)
+        (tmp_path / 'bad').write_bytes(bad)
+        refused(('info',), tmp_path / 'bad', says='--force', within=tmp_path)
+        rc, out, err = run('info', '--force', tmp_path / 'bad')
+        assert rc == 0 and f'{frames} frames, ' in out + err and f'--force: read {frames} frames of ' in out + err, (out, err)
+        assert left in out + err, (out, err)
+        assert run('ladder', '--force', '--strict', tmp_path / 'bad')[0] == 1
+    (tmp_path / 'good').write_bytes(whole)
+    assert run('ladder', '--force', tmp_path / 'good') == run('ladder', tmp_path / 'good')
+
+
 def test_read_as_far_as_it_goes(tmp_path):
     """Cut and odd files: the good part is used, the rest is named; --strict makes it a finding."""
     odd = {'17 bytes after': trace(SLOTS) + bytes(17), '1 slots of incomplete': trace(SLOTS + slot(9, 9000, nsl=2)),

@@ -127,16 +127,22 @@ def test_lost_on_the_cable(run, tmp_path):
         frames.append((sec, usec, data[at + 16:at + 16 + n]))
         at += 16 + n
     sent = [f for f in frames if f[2][6:12] == GUEST and f[2][12:14] == b'\x08\0']
-    gone, into = sent[1], [(sent[0][0], sent[0][1], tcp(k, b'never came')) for k in (1, 2)]
+    gone, hurt, into = sent[1], sent[2], [(sent[0][0], sent[0][1], tcp(k, b'never came')) for k in (1, 2)]
     late = frames[-1][0], frames[-1][1], tcp(3, b'on its way')
-    far = sorted([f for f in frames if f is not gone] + into + [late], key=lambda f: f[:2])
+    bad = hurt[2][:40] + bytes([hurt[2][40] ^ 4]) + hurt[2][41:]
+    far = sorted([f for f in frames if f is not gone and f is not hurt] + into + [(*hurt[:2], bad), late], key=lambda f: f[:2])
     write_pcap(str(there / 'far.pcap'), header, far)
     _, whole = page(str(tmp_path / 'p.html'), '--all', there)
     lost = [row for row in whole['rows'] if row[5] & 32]
-    assert whole['cable'] == len(lost) == 3
-    out, = [row for row in lost if not row[10]]
+    assert whole['cable'] == 3 and len(lost) == 4
+    out, damaged = [row for row in lost if not row[10]]
+    assert whole['str'][damaged[8]] == 'damaged on the cable' and damaged[11] == len(hurt[2])
     assert whole['str'][out[8]] == 'lost on the cable' and out[11] == len(gone[2]) and out[3]
     assert [bytes.fromhex(row[12]) for row in lost if row[10]] == [f[2][:128] for f in into]
+    ladder = subprocess.run([NETTRACE, 'ladder', '-q', '--all', '--width=200', '--color=never', there], check=True, timeout=CAP,
+                            stdout=subprocess.PIPE).stdout.decode()
+    told = [re.search(r'([▶┤])✗ (lost|damaged) on the cable', line) for line in ladder.splitlines() if 'on the cable' in line]
+    assert sorted(hit.groups() for hit in told) == [('┤', 'damaged'), ('┤', 'lost'), ('▶', 'lost'), ('▶', 'lost')]
     _, plain = page(str(tmp_path / 'q.html'), '--all', run)
     assert [row[1:4] for row in whole['rows'] if row not in lost or not row[10]] == [row[1:4] for row in plain['rows']]
     assert plain['cable'] == 0

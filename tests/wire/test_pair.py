@@ -117,6 +117,8 @@ def both_clocks(runs):
         assert sum(fate[key] for key in ('once', 'more', 'damaged', 'lost', 'absent')) == len(sent)
         assert gone <= fate['lost'] + fate['absent'] + fate['damaged'] <= gone + again
         assert fate['lost'] > 5 and fate['more'] > 5 and fate['damaged'] > 0, fate
+        again = [json.loads(line) for line in tool('dump', '-q', '--json', '--only', 'tcp_rexmit', runs[k]).splitlines()]
+        assert sum(flow['rexmits'] for flow in json.loads(tool('stats', '-q', '--json', runs[k]))['flows']) == len(again) > 0
     text = tool('info', '-q', *runs)
     assert len(re.findall(r'clock anchored ±\d+\.\d µs', text)) == 2 and re.search(r'^clocks +A.* of B.*, ±\d+\.\d µs$', text, re.M)
 
@@ -170,6 +172,32 @@ def one_file(runs, path, least):
             assert sum(words in more for _, _, more in sent) == (fate['once'] + fate['more'] if key is None else fate[key])
 
 
+def one_page(runs, path, profile):
+    """Both machines in one page: every row of the ladder is there, no loss is left out; in a browser
+    it presses its own keys."""
+    ladder = tool('ladder', '-q', '--width', '400', *runs)
+    tool('html', '-q', '--rows', '100000', '-o', path, *runs)
+    page = open(path, encoding='utf-8').read()
+    rows = [line for line in ladder.splitlines() if re.match(r' *\d+ +[-+]\d', line)]
+    drawn = re.findall(r'<g class="r".*', page)
+    assert len(drawn) == len(rows) > 300
+    for line, row in zip(rows, drawn):
+        ids = re.findall(r'[AB]#\d+', line[29:45])
+        assert re.search(r'data-p="([^"]*)"', row)[1].split() == ids and f'>{line.split()[1].lstrip("+")}<' in row
+    for words in ('lost on the way', 'damaged on the way', 'nobody sent this: damaged on the way?', 'a copy'):
+        assert page.count(f'>{words}<') == len(re.findall(rf'[▶┤✗] +{re.escape(words)}(?: |$)', ladder, re.M)), words
+    assert '>lost on the way<' in page and '>damaged on the way<' in page and '>a copy<' in page
+    assert not re.search(r'(src|href)="|url\((?!#)', page)
+    tool('html', '-q', '-o', path, *runs)
+    drawn = len(re.findall(r'<g class="r"', open(path).read()))
+    assert 300 < drawn <= 5000 and (drawn == len(rows) or f'{len(rows) - drawn} later rows are not drawn' in open(path).read())
+    chromium = shutil.which('chromium') or shutil.which('chromium-browser')
+    if chromium:
+        done = subprocess.run([chromium, '--headless', '--no-sandbox', '--disable-gpu', '--no-first-run', f'--user-data-dir={profile}',
+                               '--virtual-time-budget=2000', '--dump-dom', f'file://{path}#selftest'], capture_output=True, timeout=CAP)
+        assert re.search(rb'<html[^>]*data-selftest="ok 12"', done.stdout), re.search(rb'<html[^>]*>', done.stdout)
+
+
 @pytest.mark.parametrize('seed', [1])
 def test_both_ways_at_once(cap, seed, tmp_path):
     with Pair(seed, FAULTS) as pair:
@@ -189,6 +217,7 @@ def test_both_ways_at_once(cap, seed, tmp_path):
         runs = [keep(vm, tmp_path / name) for vm, name in zip(pair.guests, 'ab')]
     one_ladder(runs, 300)
     one_file(runs, str(tmp_path / 'both.pcapng'), 300)
+    one_page(runs, str(tmp_path / 'both.html'), str(tmp_path / 'profile'))
     both_clocks(runs)
 
 
@@ -214,6 +243,7 @@ def test_one_stands_still(cap, tmp_path):
     assert first['ahead_lo_ns'] <= first['ahead_hi_ns'] and second['ahead_lo_ns'] <= second['ahead_hi_ns']
     assert ' in 2 runs: a machine stood still' in tool('info', '-q', *runs)
     for words, status, why in ((('--pid', '3', *runs), 2, 'not with two runs'), ((runs[0], runs[0]), 4, 'not on one wire'),
+                               ((*runs, runs[1]), 2, 'name the two run directories alone'),
                                ((runs[0], os.path.join(TOP, 'tests')), 3, 'no run directory')):
         done = subprocess.run([NETTRACE, 'ladder', *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=CAP)
         assert done.returncode == status and why in done.stderr.decode() and done.stdout == b''

@@ -207,7 +207,8 @@ belongs(const struct session *s, const struct member *m, u32 i, const struct flo
     return false;
   if(e->stage == ST_CPU || e->stage == ST_SYSCALL)
     return concerns(s, m, r, e);
-  return idset_has(&m->sock, slot->sock) || idset_has(&m->kick, it->idx) || idset_has(&m->intr, i + 1);
+  bool others = rec_flow(s->b, r, &f) && f.raddr != 0; // a SYN to the same listener
+  return (!others && idset_has(&m->sock, slot->sock)) || idset_has(&m->kick, it->idx) || idset_has(&m->intr, i + 1);
 }
 
 // The last sleep of each serving process before the connection began: what it waits in.

@@ -20,7 +20,7 @@
 #define ROW_LOST  4
 #define ROW_STATE 8
 #define ROW_CALL  16
-#define ROW_CABLE 32 // a frame that was lost between the two ends of the cable
+#define ROW_CABLE 32 // a frame that was lost or damaged between the two ends of the cable
 
 // Texts by number: each stands in the page once.
 struct strings {
@@ -178,11 +178,12 @@ put_frame_row(struct page *p, const struct item *it, u32 flags)
 {
   const struct frame *f = &p->s->cap.f[it->idx];
   enum unmatched u = frame_fate(p->s, it->idx);
-  bool lost = p->cable.out && p->cable.out[it->idx];
+  u8 cable = p->cable.out ? p->cable.out[it->idx] : 0;
   flags |= u == UM_NODRIVER ? ROW_DROP : 0;
-  flags |= lost ? ROW_DROP | ROW_CABLE : 0;
-  put_frame(p, f, it->w, item_pkt(p->s, it), flags, lost ? "lost on the cable" : u == UM_NONE ? ""
-                                                                                              : fate_text(u),
+  flags |= cable ? ROW_DROP | ROW_CABLE : 0;
+  put_frame(p, f, it->w, item_pkt(p->s, it), flags, cable == CABLE_LOST ? "lost on the cable" : cable        ? "damaged on the cable"
+                                                                                              : u == UM_NONE ? ""
+                                                                                                             : fate_text(u),
             it->idx + 1);
 }
 
@@ -305,7 +306,7 @@ put_lost(struct page *p, u32 i, i64 until)
   for(; i < c->n && c->f[i].w < until; i++) {
     const struct frame *f = &c->f[i];
     bool mine = p->pick.have_flow && frame_is_tcp(f) && flow_same(&f->flow, &p->pick.flow);
-    if(!p->cable.in[i] || (p->o->flow && !mine))
+    if(p->cable.in[i] != CABLE_LOST || (p->o->flow && !mine))
       continue;
     i64 w = p->row && f->w < p->last ? p->last : f->w;
     next_row(p, w);
@@ -467,7 +468,7 @@ cmd_html(struct opts *o)
     return rc;
   p.f = out.f;
   if(o->svg)
-    svg_write(&s, &p.pick, p.f);
+    svg_write(&s, &p.pick, &p.cable, p.f);
   else
     put_page(&p);
   rc = out_close(&out, true);

@@ -1,11 +1,15 @@
 // What the files of nettrace html share: html.c (the page), html_page.c (its style and
-// script), html_svg.c (the bare picture).
+// script), html_svg.c (the bare picture), two_html.c (the page of two machines).
 #ifndef NETTRACE_HTML_H
 #define NETTRACE_HTML_H
 
-extern const char page_css[], page_js[];
+#include "tool.h"
+
+extern const char page_css[], page_js[], two_css[], two_js[];
 
 int utf8_whole(const char *s);
-void svg_write(const struct session *s, const struct selection *sel, FILE *f);
+void put_xml(FILE *f, const char *s);
+const char *state_fill(const char *state);
+void svg_write(const struct session *s, const struct selection *sel, const struct cable *cable, FILE *f);
 
 #endif

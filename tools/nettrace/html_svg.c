@@ -29,6 +29,7 @@ struct drawing {
   u32 npoint, cap, y, npkt;
   struct idset pkts;
   struct bar state, proc;
+  const struct cable *cable;
   i64 zero, last;
   bool begun;
 };
@@ -41,7 +42,8 @@ lane_x(enum lane lane)
   return 250 + 150 * (u32)lane;
 }
 
-static void
+// Text between tags or in an attribute.
+void
 put_xml(FILE *f, const char *s)
 {
   for(; *s; s++) {
@@ -82,7 +84,8 @@ turn_bar(struct drawing *d, struct bar *b, enum lane lane, const char *color, co
   b->from = d->y;
 }
 
-static const char *
+// The colour of a TCP state.
+const char *
 state_fill(const char *state)
 {
   static const char *const tab[][2] = {{"LISTEN", "#dee2e6"}, {"SYN", "#ffe066"}, {"ESTABLISHED", "#8ce99a"}, {"FIN-WAIT", "#ffc078"}, {"CLOSING", "#ffc078"}, {"CLOSE-WAIT", "#fcc2d7"}, {"LAST-ACK", "#fcc2d7"}, {"TIME-WAIT", "#d0bfff"}};
@@ -140,12 +143,15 @@ draw_frame(struct drawing *d, const struct frame *f, u32 idx, const char *color)
   char label[160], more[400];
   u32 a = lane_x(L_PEER), b = lane_x(L_WIRE), y = d->y, y0 = f->in ? y - 9 : y + 9;
   enum unmatched u = frame_fate(d->s, idx);
+  u8 cable = d->cable->out ? d->cable->out[idx] : 0;
   label_frame(label, sizeof label, f, d->labels);
   label_payload(more, sizeof more, f);
   fprintf(d->rows, "<path d=\"M%u %uL%u %u\" stroke=\"%s\" stroke-width=\"2.2\" marker-end=\"url(#head)\"/><circle cx=\"%u\" cy=\"%u\" r=\"4.5\" fill=\"%s\"/>\n",
           f->in ? a : b, f->in ? y0 : y, f->in ? b - 5 : a + 1, f->in ? y : y0, color, b, y, color);
   put_label(d->rows, (a + b) / 2, (y + y0) / 2 - 12, "middle", color, true, label);
-  if(u == UM_NODRIVER)
+  if(cable)
+    put_label(d->rows, b + 14, y, "start", "#c92a2a", true, cable == CABLE_LOST ? "✗ lost on the cable" : "✗ damaged on the cable");
+  else if(u == UM_NODRIVER)
     put_label(d->rows, b + 14, y, "start", "#c92a2a", true, "✗ never reached the driver");
   else if(u != UM_NONE || *more)
     put_label(d->rows, b + 14, y, "start", "#495057", false, u != UM_NONE ? fate_text(u) : more);
@@ -248,11 +254,11 @@ put_picture(struct drawing *d, const char *back, const char *rows, FILE *f)
 
 // Write the selected rows as one SVG file.
 void
-svg_write(const struct session *s, const struct selection *sel, FILE *f)
+svg_write(const struct session *s, const struct selection *sel, const struct cable *cable, FILE *f)
 {
   char *back = 0, *rows = 0;
   size_t nback, nrows;
-  struct drawing d = {.s = s, .sel = sel, .y = HEAD + 10, .labels = xmalloc(sizeof *d.labels)};
+  struct drawing d = {.s = s, .sel = sel, .cable = cable, .y = HEAD + 10, .labels = xmalloc(sizeof *d.labels)};
   u32 first = NOREC;
   d.back = open_memstream(&back, &nback);
   d.rows = open_memstream(&rows, &nrows);

@@ -94,6 +94,11 @@ label_frame(char *to, size_t max, const struct frame *f, struct labels *t)
     snprintf(to, max, "%s is here", ip_str(f->in ? f->flow.raddr : f->flow.laddr));
   else if(f->type != 0x0800)
     snprintf(to, max, "type 0x%04x", f->type);
+  else if(f->piece)
+    snprintf(to, max, "piece %u+%u of %s %u", f->frag, f->fraglen, f->proto == 17 ? "UDP" : f->proto == 6 ? "TCP"
+                                                                                          : f->proto == 1 ? "ICMP"
+                                                                                                          : "IP",
+             f->ipid);
   else if(f->proto == 6)
     tcp_text(to, max, t, &f->flow, f->in, f->flags, f->seq, f->ack);
   else if(f->proto == 1)
@@ -173,10 +178,14 @@ static const struct {
 } brief[] = {
   {"arp_queue", "waits for {ip}'s MAC: {depth}"},
   {"arp_state", "{ip} is {to}"},
+  {"clock_sync", "clocks read in {win} ticks"},
   {"dhcp", "DHCP {msg}: {to}"},
   {"dns", "DNS {qr} {name} {addr}"},
+  {"icmp_in", "in ICMP {type}"},
+  {"icmp_out", "out ICMP {type}"},
   {"ip_frag", "fragment {off}+{len}"},
   {"ip_reass", "piece {off}+{len}"},
+  {"mem_stat", "memory: {pbuf} buffers, {seg} segments, {pcb} connections"},
   {"netd_run", "netd: {rx} in, {txdone} sent"},
   {"tcp_cc", "{phase}: cwnd {cwnd}"},
   {"tcp_dupack", "duplicate ACK {n}"},
@@ -185,6 +194,8 @@ static const struct {
   {"tcp_open", "new connection, {dir}"},
   {"tcp_rexmit", "{kind} sends again +{len}"},
   {"timer_fire", "timer: {handler}"},
+  {"udp_in", "in UDP +{len}"},
+  {"udp_out", "out UDP +{len}"},
 };
 
 // Expand a text of brief[] for a record with this payload.
@@ -271,6 +282,13 @@ stack_text(char *to, size_t max, const struct session *s, const struct rec *r, c
     state_str(a, sizeof a, rec_named(s->b, r, "from"));
     state_str(b, sizeof b, rec_named(s->b, r, "to"));
     snprintf(to, max, "%s → %s", a, b);
+  } else if(!strcmp(name, "tcp_timer")) {
+    const char *which = rec_named(s->b, r, "which"), *what = rec_named(s->b, r, "op");
+    u32 ms = (u32)rec_get(s->b, r, "ms");
+    snprintf(to, max, "%s timer %s", which ? which : "?", what ? what : "?");
+    size_t k = strlen(to);
+    if(ms && k < max)
+      snprintf(to + k, max - k, ", %u ms", ms);
   } else if(!strcmp(name, "tcp_rtt"))
     snprintf(to, max, "rtt %s ms", us_str((i64)rec_get(s->b, r, "sample_us")));
   else if(!strcmp(name, "ip_in") || !strcmp(name, "ip_out"))

@@ -37,6 +37,8 @@ struct picture {
   struct idset asleep;
   bool sleeping;
   struct idset seen; // packets, in order of their colours
+  struct cable cable;
+  u32 far; // the next frame of the far end's capture
 };
 
 // Box characters, and what --ascii makes of them.
@@ -222,11 +224,11 @@ gap_row(struct picture *p, i64 w)
   emit_row(p);
 }
 
-// The arrow between peer and wire, and to its right what the frame carries.
+// The arrow between peer and wire, and to its right what became of the frame and what it
+// carries.  what: in words, 0 = nothing special; bad: in red.
 static void
-put_frame(struct picture *p, const struct item *it, u8 color)
+put_frame(struct picture *p, const struct frame *f, const char *what, bool bad, u8 color)
 {
-  const struct frame *f = &p->s->cap.f[it->idx];
   char label[128], more[400], text[600];
   label_frame(label, sizeof label, f, &p->labels);
   int from = p->lane[L_PEER], to = p->lane[L_DRIVER] - 3; // columns of the arrow's two ends
@@ -240,12 +242,23 @@ put_frame(struct picture *p, const struct item *it, u8 color)
   put(p, from, f->in ? "├" : "◀", color);
   put(p, head, f->in ? "▶" : "┤", color);
   label_payload(more, sizeof more, f);
-  enum unmatched u = frame_fate(p->s, it->idx);
-  snprintf(text, sizeof text, "%s%s%s%s", u == UM_NONE || u == UM_LATER ? "" : "✗ ", u == UM_NONE ? "" : fate_text(u), u != UM_NONE && *more ? "; " : "", more);
-  at = u == UM_NONE || u == UM_LATER ? head + 2 : head + 1;
+  snprintf(text, sizeof text, "%s%s%s%s", bad ? "✗ " : "", what ? what : "", what && *more ? "; " : "", more);
+  at = bad ? head + 1 : head + 2;
   if(*text)
-    put_label(p, u == UM_NONE && at < p->lane[L_DRIVER] ? p->lane[L_DRIVER] : at, text, u == UM_NONE ? color : u == UM_LATER ? 0
-                                                                                                                             : 31);
+    put_label(p, !what && at < p->lane[L_DRIVER] ? p->lane[L_DRIVER] : at, text, !what ? color : bad ? 31
+                                                                                                     : 0);
+}
+
+// A frame of the run's capture: what the trace or the cable tells of it.
+static void
+put_own_frame(struct picture *p, u32 idx, u8 color)
+{
+  enum unmatched u = frame_fate(p->s, idx);
+  u8 cable = p->cable.out ? p->cable.out[idx] : 0;
+  const char *what = cable == CABLE_LOST ? "lost on the cable" : cable        ? "damaged on the cable"
+                                                               : u == UM_NONE ? 0
+                                                                              : fate_text(u);
+  put_frame(p, &p->s->cap.f[idx], what, cable || (u != UM_NONE && u != UM_LATER), color);
 }
 
 static void
@@ -317,10 +330,28 @@ put_item(struct picture *p, const struct item *it)
   blank_row(p);
   put_gutter(p, it->w, pkt, color);
   if(it->frame)
-    put_frame(p, it, color);
+    put_own_frame(p, it->idx, color);
   else
     put_rec(p, it, color);
   emit_row(p);
+}
+
+// The frames that left the far end before this time and never came to the card.
+static void
+put_lost(struct picture *p, i64 until)
+{
+  const struct capture *c = &p->cable.far;
+  for(; p->far < c->n && c->f[p->far].w < until; p->far++) {
+    const struct frame *f = &c->f[p->far];
+    if(p->cable.in[p->far] != CABLE_LOST || (p->sel.have_flow && !(frame_is_tcp(f) && flow_same(&f->flow, &p->sel.flow))))
+      continue;
+    i64 w = p->begun && f->w < p->last ? p->last : f->w;
+    gap_row(p, w);
+    blank_row(p);
+    put_gutter(p, w, 0, 0);
+    put_frame(p, f, "lost on the cable", true, 31);
+    emit_row(p);
+  }
 }
 
 static void
@@ -431,10 +462,14 @@ draw(struct picture *p)
   put_title(p);
   put_heads(p);
   for(u32 i = 0; i < s->nitem; i++) {
+    if(p->begun)
+      put_lost(p, s->item[i].w);
     track(p, &s->item[i], p->sel.show[i]);
     if(p->sel.show[i])
       put_item(p, &s->item[i]);
   }
+  if(p->begun)
+    put_lost(p, 1ll << 62);
   if(first == NOREC)
     fputs("nothing to show: the selection is empty\n", p->f);
 }
@@ -454,6 +489,9 @@ cmd_ladder(struct opts *o)
   p->ascii = o->ascii;
   p->color = wants_color(o);
   bool pick = !o->all && !o->only && !o->layer && !o->from && !o->to && (!o->packets || *o->packets != '#');
+  bool part = o->packets || o->only || o->layer || o->from || o->to || o->pid;
+  if(!part && (rc = cable_load(&p->cable, &s)) < 0)
+    return rc;
   if((rc = timeline_select(&s, o, pick, &p->sel)) < 0 || (rc = out_open(&out, o->out)) < 0)
     return rc;
   p->f = out.f;

@@ -43,10 +43,11 @@ static const struct command {
    "it sleeps.  What finds no room stands in the line below it.\n"
    "Two runs whose cards were on one wire: both machines, the wire between them.\n"
    "Example: nettrace ladder run/latest --packets 1-3\n"},
-  {"html", cmd_html, G_SELECT | G_ROWS | G_HTML, "-o F [RUN | TRACE [CAPTURE]]", "write the ladder as one page for a browser",
+  {"html", cmd_html, G_SELECT | G_ROWS | G_HTML, "-o F [RUN | TRACE [CAPTURE] | RUN RUN]", "write the ladder as one page for a browser",
    "The page needs no network: all it draws stands in it.  It opens with the connection\n"
    "that ladder shows and holds the other rows too; with --flow or --packets just these,\n"
    "with --all also events of memory and of the trace itself.\n"
+   "Two runs on one wire: both machines' lanes, the wire between them.\n"
    "Keys: ? in the page.\n"
    "Example: nettrace html -o timeline.html run/latest\n"},
   {"merge", cmd_merge, G_SELECT | G_MERGE, "-o F [RUN | TRACE CAPTURE | RUN RUN]", "write one pcapng with frames and events",
@@ -153,7 +154,7 @@ static const struct flag {
   {"--color", FLAG_COLOR, 0, G_WIDTH | G_FOLLOW, "WHEN", "auto, always or never; NO_COLOR is honoured"},
   {"--ascii", FLAG_BOOL, offsetof(struct opts, ascii), G_RUN | G_FOLLOW, "", "no character beyond ASCII"},
   {"--svg", FLAG_BOOL, offsetof(struct opts, svg), G_HTML, "", "the bare picture, for a document"},
-  {"--rows", FLAG_NUM, offsetof(struct opts, rows), G_HTML, "N", "fold where more than N rows would be drawn (default 2000)"},
+  {"--rows", FLAG_NUM, offsetof(struct opts, rows), G_HTML, "N", "fold beyond N rows (default 2000); two machines: draw N (default 5000)"},
   {"--wire-only", FLAG_BOOL, offsetof(struct opts, wireonly), G_MERGE, "", "frames alone, for tcpdump"},
   {"--no-comments", FLAG_BOOL, offsetof(struct opts, nocomments), G_MERGE, "", "no journey in the frames' comments"},
   {"--json", FLAG_BOOL, offsetof(struct opts, json), G_JSON, "", "JSON: keys sorted, times in ns, integers only"},
@@ -174,6 +175,7 @@ static const struct flag {
   {"--clock", FLAG_CLOCK, 0, G_RUN, "HOW", "auto, or insist: identity (-icount), anchor (clock_sync events), frames"},
   {"--max-mem", FLAG_MEM, 0, G_RUN, "SIZE", "memory it may take: bytes, or with K, M, G (default 512M)"},
   {"--strict", FLAG_BOOL, offsetof(struct opts, strict), G_RUN, "", "what a note tells of (a cut file, a stamp going back) is a finding: exit 1"},
+  {"--force", FLAG_BOOL, offsetof(struct opts, force), G_RUN, "", "of a damaged capture read what can be read, and say what was left out"},
   {"-o", FLAG_STR, offsetof(struct opts, out), G_OUT, "F", "output, written under a temporary name and renamed; - is standard output"},
   {"-q", FLAG_BOOL, offsetof(struct opts, quiet), G_RUN | G_QUIET, "", "no summary on standard error"},
   {"-v", FLAG_BOOL, offsetof(struct opts, verbose), G_RUN, "", "say on standard error what was read, and how it was joined"},
@@ -330,6 +332,18 @@ find_command(const char *name)
   return 0;
 }
 
+// Runs are read one at a time, or two that were on one wire.
+static int
+operands(const struct command *c, const struct opts *o)
+{
+  int dirs = 0;
+  for(int i = 0; i < o->argc && c->takes & G_RUN; i++)
+    dirs += file_kind(o->argv[i]) == F_DIR;
+  if(dirs > 1 && o->argc > 2)
+    return seterr(EX_BADUSE, "%d operands: of two machines name the two run directories alone", o->argc);
+  return 0;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -359,7 +373,10 @@ main(int argc, char **argv)
   }
   ascii_only = o.ascii;
   verbose = o.verbose;
+  force_read = o.force;
   limit_memory(true);
+  if(rc == 0)
+    rc = operands(c, &o);
   if(rc == 0)
     rc = two_runs(&o) ? cmd_two(c->name, &o) : c->run(&o);
   progress(0);

@@ -164,13 +164,41 @@ esc_text(char *to, size_t max, const u8 *s, size_t n)
   return k;
 }
 
-// A JSON string.  Bytes above ASCII are written as the code point of the same number.
+// The character of UTF-8 beyond ASCII at s, and its bytes; 0 if there is none that is whole.
+static u32
+utf8_char(const u8 *s, size_t n, u32 *bytes)
+{
+  static const u32 least[] = {0, 0, 0x80, 0x800, 0x10000};
+  u32 k = *s >= 0xf0 ? 4 : *s >= 0xe0 ? 3
+                                      : 2;
+  u32 c = *s & (0x7fu >> k);
+  if(*s < 0xc2 || *s > 0xf4 || n < k)
+    return 0;
+  for(u32 i = 1; i < k; i++) {
+    if((s[i] & 0xc0) != 0x80)
+      return 0;
+    c = c << 6 | (s[i] & 0x3f);
+  }
+  *bytes = k;
+  return c < least[k] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) ? 0 : c;
+}
+
+// A JSON string, of ASCII.  UTF-8 is written by its code points; a stray byte as the code
+// point of the same number.
 void
 put_json(FILE *f, const char *s, size_t n)
 {
   putc('"', f);
   for(size_t i = 0; i < n; i++) {
     u8 c = (u8)s[i];
+    u32 k, wide = utf8_char((const u8 *)s + i, n - i, &k);
+    if(wide > 0xffff)
+      fprintf(f, "\\u%04x\\u%04x", 0xd7c0 + (wide >> 10), 0xdc00 + (wide & 0x3ff));
+    else if(wide)
+      fprintf(f, "\\u%04x", wide);
+    i += wide ? k - 1 : 0;
+    if(wide)
+      continue;
     if(c == '"' || c == '\\')
       fprintf(f, "\\%c", c);
     else if(c < 0x20 || c >= 0x7f)

@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include "tool.h"
 
+bool force_read; // --force
+
 static u32
 be16(const u8 *p)
 {
@@ -84,7 +86,10 @@ frame_parse(struct frame *f, const u8 mac[6])
     f->proto = p[23];
     u32 src = be32(p + 26), dst = be32(p + 30);
     f->flow = f->in ? (struct flow){.laddr = dst, .raddr = src} : (struct flow){.laddr = src, .raddr = dst};
-    if(hl >= 20 && 14 + hl <= end && (be16(p + 20) & 0x1fff) == 0)
+    f->piece = (be16(p + 20) & 0x3fff) != 0; // more to come, or not the first
+    f->frag = (u16)((be16(p + 20) & 0x1fff) * 8);
+    f->fraglen = (u16)(total > hl ? total - hl : 0);
+    if(hl >= 20 && 14 + hl <= end && f->frag == 0)
       parse_l4(f, p + 14 + hl, end - 14 - hl);
   }
   f->key = match_key(f->len, f->type, f->ipid, f->l4sum, f->full ? nt_hash(p, n) : 0);
@@ -116,19 +121,44 @@ in_ns(const char *path)
   return n == 4 && ((m[0] == 0x4d && m[1] == 0x3c) || (m[2] == 0x3c && m[3] == 0x4d));
 }
 
+// --force: the file is damaged behind the frames read so far; say what is left out.
+static void
+leave_rest(struct capture *c, FILE *f, u32 skipped, const char *why)
+{
+  struct stat st;
+  long at = f ? ftell(f) : -1;
+  long long left = at >= 0 && fstat(fileno(f), &st) == 0 ? (long long)st.st_size - at : -1;
+  if(*why && left >= 0)
+    c->note = xasprintf("--force: read %u frames of %s, left out %u, and all behind them, at least %lld bytes: %s", c->n, c->path, skipped, left, why);
+  else if(*why)
+    c->note = xasprintf("--force: read %u frames of %s, left out %u, and all behind them: %s", c->n, c->path, skipped, why);
+  else
+    c->note = xasprintf("--force: read %u frames of %s, left out %u with an impossible time", c->n, c->path, skipped);
+}
+
+// All frames of the file, with --force those that can be read.  0 or -EX_BADIN.
 static int
 read_frames(struct capture *c, pcap_t *p)
 {
   struct pcap_pkthdr *h;
   const u_char *data;
   int rc, back = 0;
+  u32 skipped = 0;
   while((rc = pcap_next_ex(p, &h, &data)) == 1) {
-    if(h->ts.tv_usec < 0 || h->ts.tv_usec >= 1000000000 || h->ts.tv_sec < 0 || h->ts.tv_sec > 1ll << 33)
-      return seterr(EX_BADIN, "%s: frame %u has an impossible time", c->path, c->n + 1);
+    bool odd = h->ts.tv_usec < 0 || h->ts.tv_usec >= 1000000000 || h->ts.tv_sec < 0 || h->ts.tv_sec > 1ll << 33;
+    skipped += odd;
+    if(odd && force_read)
+      continue;
+    if(odd)
+      return seterr(EX_BADIN, "%s: frame %u has an impossible time: --force leaves it out", c->path, c->n + 1);
     i64 w = (i64)h->ts.tv_sec * 1000000000 + h->ts.tv_usec;
     back += c->n && w < c->f[c->n - 1].w;
+    if(h->len == 0 && force_read) {
+      leave_rest(c, pcap_file(p), skipped, "a frame without length");
+      return 0;
+    }
     if(h->len == 0)
-      return seterr(EX_BADIN, "%s: frame %u has no length: the file is damaged from there on", c->path, c->n + 1);
+      return seterr(EX_BADIN, "%s: frame %u has no length: the file is damaged from there on: --force reads what is before", c->path, c->n + 1);
     if(c->bytes + c->n * sizeof *c->f > max_mem)
       return seterr(EX_BADIN, "%s: more than %llu MiB of frames: give --max-mem, or cut it with editcap", c->path, max_mem >> 20);
     capture_add(c, w, data, h->caplen, h->len);
@@ -136,9 +166,12 @@ read_frames(struct capture *c, pcap_t *p)
   const char *why = rc == PCAP_ERROR ? pcap_geterr(p) : "";
   if(strstr(why, "type"))
     return seterr(EX_BADIN, "%s: %s: give trace and capture, not a merged file", c->path, why);
-  if(rc == PCAP_ERROR && !strstr(why, "truncated"))
-    return seterr(EX_BADIN, "%s: behind frame %u: %s: cut it there with editcap, or copy it again as binary", c->path, c->n, why);
-  if(rc == PCAP_ERROR)
+  bool damaged = rc == PCAP_ERROR && !strstr(why, "truncated");
+  if(damaged && !force_read)
+    return seterr(EX_BADIN, "%s: behind frame %u: %s: --force reads what is before; or copy it again as binary", c->path, c->n, why);
+  if(damaged || skipped)
+    leave_rest(c, pcap_file(p), skipped, why);
+  else if(rc == PCAP_ERROR)
     c->note = xasprintf("capture ends early: %s", why);
   else if(back)
     c->note = xasprintf("%d capture stamps go back", back);

@@ -346,6 +346,8 @@ session_summary(const struct session *s, FILE *to)
   static const char *const how[] = {"none", "guest time", "frames only", "anchored", "identity"};
   if(!s->have_trace) {
     fprintf(to, "%u frames, no trace: wire only\n", s->cap.n);
+    if(s->cap.note)
+      fprintf(to, "note: %s\n", s->cap.note);
     return;
   }
   fprintf(to, "%u events, ", s->b->nrec);

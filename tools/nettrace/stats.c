@@ -30,7 +30,8 @@ struct stats {
   struct prow *row;
   struct segrow *seg;
   u32 nrow, nseg, segcap, npkt;
-  u32 drop[256]; // by reason
+  struct flow of[65536]; // by socket: the connection whose segments it sent last
+  u32 drop[256];         // by reason
   const char *dropname[256];
 };
 
@@ -57,14 +58,15 @@ note_record(struct stats *t, u32 i)
     t->drop[why]++;
     t->dropname[why] = rec_named(t->s->b, r, "reason");
   }
-  if(!rec_flow(t->s->b, r, &g.flow))
+  if(rec_is(t->s, i, "tcp_rexmit")) { // which names its socket alone
+    g.kind = SEG_AGAIN;
+    g.flow = t->of[rec_slot(t->s->b, r)->sock];
+  } else if(!rec_flow(t->s->b, r, &g.flow))
     return;
-  if(rec_is(t->s, i, "tcp_seg_in"))
+  else if(rec_is(t->s, i, "tcp_seg_in"))
     g.kind = SEG_IN;
   else if(rec_is(t->s, i, "tcp_seg_out"))
     g.kind = SEG_OUT;
-  else if(rec_is(t->s, i, "tcp_rexmit"))
-    g.kind = SEG_AGAIN;
   else
     return;
   t->seg = xgrow(t->seg, t->nseg, &t->segcap, sizeof *t->seg);
@@ -76,9 +78,14 @@ static void
 collect(struct stats *t, const u8 *show)
 {
   const struct session *s = t->s;
-  for(u32 i = 0; i < s->nitem; i++)
-    if(show[i] && !s->item[i].frame)
-      note_record(t, s->item[i].idx);
+  for(u32 i = 0; i < s->nitem; i++) {
+    const struct item *it = &s->item[i];
+    struct flow f;
+    if(!it->frame && rec_is(s, it->idx, "tcp_seg_out") && rec_flow(s->b, &s->b->rec[it->idx], &f))
+      t->of[rec_slot(s->b, &s->b->rec[it->idx])->sock] = f;
+    if(show[i] && !it->frame)
+      note_record(t, it->idx);
+  }
   t->row = rows_by_packet(s, show, &t->nrow);
   for(u32 i = 0; i < t->nrow; i++) {
     if(i == 0 || t->row[i].pkt != t->row[i - 1].pkt) {

@@ -262,7 +262,9 @@ struct frame {
   bool full, part;     // key computed from enough bytes; or cut short, without the hash
   bool unique, before; // its match bounds the clock; came before the driver listened
   u16 type, ipid, l4sum, flags;
-  u8 proto, op;     // IP protocol; ARP operation
+  u8 proto, op;      // IP protocol; ARP operation
+  u16 frag, fraglen; // piece of a datagram: where its bytes lie in it, and how many
+  bool piece;
   u8 fate;          // enum unmatched
   struct flow flow; // l = guest's side; ARP: protocol addresses
   u32 seq, ack, off, paylen;
@@ -285,6 +287,7 @@ enum {
   TH_ACK = 16,
   TH_URG = 32
 };
+extern bool force_read;
 int capture_load(struct capture *c, const char *path);
 void capture_free(struct capture *c);
 void capture_add(struct capture *c, i64 w, const u8 *data, u32 caplen, u32 len);
@@ -406,18 +409,22 @@ extern bool ascii_only, verbose;
 extern enum method clock_wanted; // CLK_NONE = whichever there is
 void session_summary(const struct session *s, FILE *to);
 
-// cable.c: what was lost between the two captures of a run
+// cable.c: what was lost or damaged between the two captures of a run
+enum {
+  CABLE_LOST = 1,
+  CABLE_DAMAGED
+};
 struct cable {
   struct capture far;
-  u8 *out, *in; // lost: by frame of the session's capture; by frame of far
-  u32 n;        // how many in all
+  u8 *out, *in;    // by frame of the session's capture, and of far: one of the above, or 0
+  u32 n, ndamaged; // how many were lost; were damaged
 };
 int cable_load(struct cable *c, const struct session *s);
 
 // timeline.c: rows in causal order, and which of them to show
 struct opts {
   const char *flow, *packets, *only, *layer, *from, *to, *out, *noreason, *dir;
-  bool svg, ascii, json, meta, quiet, verbose, all, wireonly, nocomments, strict;
+  bool svg, ascii, json, meta, quiet, verbose, all, wireonly, nocomments, strict, force;
   int color; // 0 auto, 1 always, 2 never
   bool handshake, ends, sandwich;
   i64 width, max_lost, max_unmatched, max_band; // -1 = not asked; width 0 = the terminal's

@@ -357,9 +357,11 @@ cmd_two(const char *name, struct opts *o)
 {
   static struct two t;
   struct out out;
-  bool info = strcmp(name, "info") == 0, merge = strcmp(name, "merge") == 0;
-  if(!info && !merge && strcmp(name, "ladder"))
-    return seterr(EX_BADUSE, "takes one run; ladder, merge and info take two");
+  bool info = strcmp(name, "info") == 0, merge = strcmp(name, "merge") == 0, html = strcmp(name, "html") == 0;
+  if(!info && !merge && !html && strcmp(name, "ladder"))
+    return seterr(EX_BADUSE, "takes one run; ladder, html, merge and info take two");
+  if(html && (o->out == 0 || o->svg))
+    return seterr(EX_BADUSE, o->svg ? "--svg: of one run only" : "-o FILE is needed (- is standard output)");
   if(merge && (o->out == 0 || (!strcmp(o->out, "-") && isatty(1))))
     return seterr(EX_BADUSE, "binary output: name a file with -o");
   int rc = two_open(&t, o);
@@ -370,7 +372,8 @@ cmd_two(const char *name, struct opts *o)
   else if(info)
     two_info(&t, o, out.f);
   else
-    rc = merge ? two_merge(&t, o, out.f) : two_ladder(&t, o, out.f);
+    rc = merge ? two_merge(&t, o, out.f) : html ? two_html(&t, o, out.f)
+                                                : two_ladder(&t, o, out.f);
   if(rc < 0) {
     out_close(&out, false);
     return rc;

@@ -60,6 +60,8 @@ void two_info(const struct two *t, const struct opts *o, FILE *f);
 int two_ladder(struct two *t, const struct opts *o, FILE *f);
 int two_select(struct two *t, const struct opts *o, bool pick);
 bool two_is_shown(const struct two *t, const struct row *r);
+const char *two_fault(const struct two *t, const struct row *r);
+int two_html(struct two *t, const struct opts *o, FILE *f);
 int two_merge(struct two *t, const struct opts *o, FILE *f);
 
 #endif

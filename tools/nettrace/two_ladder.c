@@ -123,19 +123,19 @@ gap_row(struct page *p, i64 w)
 
 // What is wrong with a frame, in words; 0 if nothing is.  it is the sender's row, or
 // that of an arrival without a sender.
-static const char *
-frame_fault(const struct page *p, const struct row *r)
+const char *
+two_fault(const struct two *t, const struct row *r)
 {
   static char text[80];
-  const struct side *d = &p->t->side[r->side], *e = &p->t->side[!r->side];
+  const struct side *d = &t->side[r->side], *e = &t->side[!r->side];
   u32 i = d->s.item[r->item].idx, other = d->other[i];
   if(d->s.cap.f[i].in && other == NOREC)
     return "nobody sent this: damaged on the way?";
-  if(two_copy(p->t, r->side, i))
-    return two_damaged(p->t, r->side, i) ? "a damaged copy" : "a copy";
+  if(two_copy(t, r->side, i))
+    return two_damaged(t, r->side, i) ? "a damaged copy" : "a copy";
   if(!d->s.cap.f[i].in && other == NOREC)
-    return two_arrival(p->t, r->side, i) == AR_LOST ? "lost on the way" : "nobody was there";
-  if(two_damaged(p->t, r->side, i))
+    return two_arrival(t, r->side, i) == AR_LOST ? "lost on the way" : "nobody was there";
+  if(two_damaged(t, r->side, i))
     return "damaged on the way";
   enum unmatched u = frame_fate(&d->s, i), v = frame_fate(&e->s, other);
   if(u == UM_NONE && v == UM_NONE)
@@ -152,7 +152,7 @@ put_frame(struct page *p, const struct row *r, u8 color)
   const struct frame *f = &d->s.cap.f[d->s.item[r->item].idx];
   bool right = (r->side == 0) != f->in, lost = !f->in && d->other[d->s.item[r->item].idx] == NOREC;
   char label[128], more[400];
-  const char *fault = frame_fault(p, r);
+  const char *fault = two_fault(p->t, r);
   label_frame(label, sizeof label, f, &d->labels);
   label_payload(more, sizeof more, f);
   int from = p->wire, to = p->wire + WIRE - 1;
@@ -226,6 +226,23 @@ two_is_shown(const struct two *t, const struct row *r)
   return !it->frame || !d->s.cap.f[it->idx].in || d->other[it->idx] == NOREC || two_copy(t, r->side, it->idx);
 }
 
+// What a shown frame became on the other machine is shown, too.
+static void
+share_packets(struct side *d)
+{
+  struct idset pkt = {0};
+  for(u32 i = 0; i < d->s.nitem; i++)
+    if(d->s.item[i].frame && d->sel.show[i])
+      idset_add(&pkt, item_pkt(&d->s, &d->s.item[i]));
+  for(u32 i = 0; i < d->s.nitem; i++) {
+    const struct item *it = &d->s.item[i];
+    const struct event *e = it->frame ? 0 : rec_event(d->s.b, &d->s.b->rec[it->idx]);
+    if(e && e->stage != ST_META && e->stage != ST_MEM && e->stage != ST_CPU && idset_has(&pkt, item_pkt(&d->s, it)))
+      d->sel.show[i] = 1;
+  }
+  free(pkt.v);
+}
+
 // A frame's row is shown if either machine's own selection has it.
 static void
 share_frames(struct two *t)
@@ -262,6 +279,8 @@ two_select(struct two *t, const struct opts *o, bool pick)
     rc = timeline_select(&t->side[1].s, &b, false, &t->side[1].sel);
   if(rc == 0)
     share_frames(t);
+  for(int k = 0; k < 2 && rc == 0 && !o->only && !o->layer; k++)
+    share_packets(&t->side[k]);
   return rc;
 }
 
