@@ -71,18 +71,25 @@ class Client(Flow):
 class Flood:
     """SYNs of random sources that never answer, GROUP at a time."""
 
-    def __init__(self, wire):
-        self.wire, self.sent, self.clients = wire, 0, []
+    def __init__(self, lab, wire):
+        self.lab, self.wire, self.sent, self.clients = lab, wire, 0, []
 
     def syn(self):
         src = struct.pack('!I', random.randrange(0x0b000000, 0x7e000000))
-        tcp = struct.pack('!HHIIBBHHH', random.randrange(1024, 65535), 80, random.randrange(1 << 32), 0, 5 << 4, SYN, 65535, 0, 0)
+        ports = random.randrange(1024, 65535), 80
+        tcp = struct.pack('!HHIIBBHHH', *ports, random.randrange(1 << 32), 0, 5 << 4, SYN, 65535, 0, 0)
         csum = checksum(src + self.wire.guest + struct.pack('!HH', 6, 20) + tcp)
         self.wire.send(self.wire.ipv4(6, tcp[:16] + struct.pack('!H', csum) + tcp[18:], src=src))
         self.sent += 1
 
     def group(self):
         """GROUP SYNs and a ping; back when the guest has answered the ping, so it has seen them."""
+        try:
+            self.send_and_see()
+        except OSError as e:
+            self.lab.need(False, 'a guest that survives the flood', f'its card is gone: {e}')
+
+    def send_and_see(self):
         for _ in range(GROUP):
             self.syn()
         seq = self.sent // GROUP % 65536
@@ -97,23 +104,25 @@ class Flood:
                 if client.mine(p):
                     client.take(p)
             answered = p.icmp and p.icmp.type == 0 and p.icmp.seq == seq and p.icmp.ident == 0x6161
+        self.lab.need(answered, 'a guest that answers a ping in the flood', 'silence for 10 s')
         for client in self.clients:
             client.tick()
 
-    def serve(self, lab, port):
+    def serve(self, port):
         """A client comes while the flood goes on: it must have its page in time."""
         client = Client(self.wire, port)
         self.clients.append(client)
         while not client.done and not client.refused and time.monotonic() - client.began < LIMIT:
             self.group()
         self.clients.remove(client)
-        lab.need(client.done and client.got.startswith(b'HTTP/1.'), f'a page within {LIMIT} s, while the flood goes on',
+        self.lab.need(client.done and client.got.startswith(b'HTTP/1.'), f'a page within {LIMIT} s, while the flood goes on',
                  'a reset' if client.refused else 'no SYN,ACK' if client.first is None else f'{len(client.got)} bytes of it')
 
 
 def counts(lab, wire):
     """(pcbs, pbufs) in use, read in the guest's memory from outside."""
-    names = subprocess.run(['nm', os.path.join(lab.tree, 'build', 'kernel.elf')], stdout=subprocess.PIPE, check=True, text=True).stdout
+    kernel = os.path.join(lab.tree, 'build', 'kernel.elf')
+    names = subprocess.run(['nm', kernel], stdout=subprocess.PIPE, check=True, text=True).stdout
     at = {row.split()[2]: int(row.split()[0], 16) for row in names.splitlines() if len(row.split()) == 3}
     with open(os.path.join(wire.vm.dir, 'ram'), 'rb') as ram:
         words = []
@@ -134,11 +143,11 @@ def settle(lab, wire, most, seconds):
 def client(lab):
     """10,000 SYNs of random sources; five clients in between."""
     wire = boot(lab)
-    flood = Flood(wire)
+    flood = Flood(lab, wire)
     for k in range(5):
         while flood.sent < 2000 * k + random.randrange(800, 1600):
             flood.group()
-        flood.serve(lab, 40000 + k)
+        flood.serve(40000 + k)
     while flood.sent < 10000:
         flood.group()
 
@@ -148,10 +157,10 @@ def baseline(lab):
     wire = boot(lab)
     settle(lab, wire, (0, 0), 2)
     before = counts(lab, wire)
-    flood = Flood(wire)
+    flood = Flood(lab, wire)
     while flood.sent < 2000:
         flood.group()
-    flood.serve(lab, 40010)
+    flood.serve(40010)
     now = settle(lab, wire, before, 40)
     lab.need(now[0] <= before[0] and now[1] <= before[1], f'{before[0]} pcbs and {before[1]} pbufs, as before',
              f'{now[0]} pcbs and {now[1]} pbufs, 40 s later')
@@ -163,7 +172,7 @@ def patient(lab):
     slow = Flow(wire, 41000, 80)
     slow.send(SYN, options=b'\2\4\5\xb4')
     lab.need(wire.find(slow.mine, 5), 'a SYN,ACK', 'none')
-    flood = Flood(wire)
+    flood = Flood(lab, wire)
     flood.group()  # eight strangers: the queue has room for them
     lab.need(wire.find(slow.mine, 10), 'the SYN,ACK again, after 3 s', 'none: forgotten')
     slow.ack = (last_isn(wire, slow) + 1) % 2**32

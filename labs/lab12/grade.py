@@ -62,7 +62,7 @@ def transfer(lab, port, pause_ms, chunk):
 def mebibyte(lab):
     """A MiB from A to B in 10 s of B's clock, although B's process sleeps first."""
     port = random.randrange(20000, 30000)
-    _, b = transfer(lab, port, random.randrange(900, 1500), random.randrange(6000, 30000))
+    _, b = transfer(lab, port, random.randrange(1500, 2500), random.randrange(6000, 30000))
     rows = b.capture()
     sent, first, last = {}, None, None
     for p in rows:
@@ -177,13 +177,14 @@ def places(lab):
         answers = lab.need(False, 'answers.json: ten times {"machine": "A" or "B", "event": ...}', repr(e))
     lab.need(sorted(e for _, e in answers) == list(EVENTS), 'the ten events of the task', [e for _, e in answers])
     lab.need({m for m, _ in answers} <= {'A', 'B'}, 'machines A and B', [m for m, _ in answers])
-    machines = transfer(lab, random.randrange(20000, 30000), random.randrange(900, 1500), random.randrange(6000, 30000))
+    machines = transfer(lab, random.randrange(20000, 30000), random.randrange(1500, 2500), random.randrange(6000, 30000))
     rows = {m.name: m.vm.events() for m in machines}
     frames = {m.name: m.frames() for m in machines}
     began = [i for i, r in enumerate(rows['B']) if r['event'] == 'sock_read'][:1]
     rows['B'] = rows['B'][began[0]:] if began else []
     found = resolve(lab, answers, rows, frames)
-    lab.need((found[0].machine, found[0].event) == ('B', 'sock_read'), 'B, which has read, begins', found[0].machine + ' ' + found[0].event)
+    lab.need((found[0].machine, found[0].event) == ('B', 'sock_read'), 'B, which has read, begins',
+             found[0].machine + ' ' + found[0].event)
     lab.need((found[-1].machine, found[-1].event) == ('B', 'sock_rx'), 'new data in B end it', found[-1].event)
     opened = [Packet(p.frame).tcp for p in found if p.event == 'e1000_tx'][0]
     lab.need(opened.wnd > 0 and not opened.flags & FIN, 'a segment that opens the window', f'wnd {opened.wnd}')
