@@ -64,7 +64,7 @@ MUST = -Werror=implicit-function-declaration -Werror=incompatible-pointer-types 
 # No libc, no libgcc: -nostdinc leaves the compiler's own stdarg.h and friends.
 # -fno-strict-aliasing: lwIP and page tables look at memory as two types.
 # -fno-omit-frame-pointer: the panic's backtrace walks frames.
-M32 = -m32 -march=i686 -std=gnu11 -ffreestanding -nostdinc \
+M32 = -m32 -march=i686 -mtune=generic -std=gnu11 -ffreestanding -nostdinc \
   -isystem $(shell $(CC) -print-file-name=include 2>/dev/null) \
   -fno-pic -fno-pie -fno-strict-aliasing -fno-omit-frame-pointer -fno-stack-protector \
   -fno-asynchronous-unwind-tables -g3 -MMD -MP
@@ -80,6 +80,8 @@ $(K)/kernel/net/chksum.o: KFLAGS += $(ANYALIGN)
 # as many instructions.
 UNCHECKED = $(if $(DEBUG),-fno-sanitize=all)
 $(patsubst %,$(K)/kernel/%.o,string ubsan memcheck lockcheck): KFLAGS += $(UNCHECKED)
+# trace_begin runs at every event; nothing there can panic, so no backtrace misses the frames.
+$(K)/kernel/trace/trace.o: KFLAGS += $(if $(DEBUG),,-fomit-frame-pointer)
 # lwIP by -I: gcc -MM leaves out what -isystem finds, and tests/layers reads that.
 LWIPSEEN = -Ikernel/net -Ikernel/net/arch/libc -I$(LWIP)/src/include -include kernel/net/lwiptrace.h
 LFLAGS = $(KFLAGS) $(LWIPSEEN) $(ANYALIGN)

@@ -18,8 +18,8 @@
 #define SHIFT 22 // ns = TSC * mult >> SHIFT
 
 u32 tsc_khz;
-static u32 mult;
-static u32 ticks_per_ms; // of the reference counter
+static u32 mult, us_mult; // ticks to ns and us: fractions of 2^22 and of 2^32
+static u32 ticks_per_ms;  // of the reference counter
 
 static u32
 hpet(u32 off)
@@ -99,6 +99,9 @@ clock_init(void)
   u64 m = 1000000ull << SHIFT;
   div64(&m, tsc_khz);
   mult = (u32)m;
+  m = 1000ull << 32;
+  div64(&m, tsc_khz);
+  us_mult = (u32)m;
   trace_clock(tsc_khz);
 }
 
@@ -117,11 +120,28 @@ now_ns(void)
   return tsc_ns(rdtsc());
 }
 
+// TSC ticks as microseconds: what a division of tsc_ns gives, but for its rounding.
+static u64
+tsc_us(u64 tsc)
+{
+  u64 hi = (tsc >> 32) * us_mult;
+  u64 lo = (tsc & 0xffffffff) * us_mult;
+  return hi + (lo >> 32);
+}
+
+u32
+now_us(void)
+{
+  return (u32)tsc_us(rdtsc());
+}
+
 u32
 us_since(u64 tsc)
 {
-  u64 us = tsc_ns(rdtsc() - tsc);
-  div64(&us, 1000);
+  u64 d = rdtsc() - tsc;
+  if(d >> 32 == 0)
+    return (u32)(d * us_mult >> 32);
+  u64 us = tsc_us(d);
   return us >> 32 ? ~0u : (u32)us;
 }
 

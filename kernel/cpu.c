@@ -56,6 +56,8 @@ cpu_init(struct cpu *c, u32 id)
 {
   c->self = c;
   c->id = id;
+  c->trace = &nt_page.cpu[id];
+  c->trace_tag = 1 << 24 | id << 16;
   c->pgdir = kpgdir;
   c->ts.ss0 = SEG_KDATA << 3;
   c->ts.iomb = sizeof(struct taskstate);

@@ -52,6 +52,7 @@ void clock_sync(void);    // emit one clock_sync event
 u64 now_ns(void);         // since boot, from the TSC
 void delay_us(u32);       // busy wait, only while booting
 u32 div64(u64 *n, u32 d); // *n /= d, returns the remainder
+u32 now_us(void);         // microseconds since boot, from the TSC, modulo 2^32
 u32 us_since(u64 tsc);    // microseconds since a TSC reading, at most 2^32 - 1
 u32 rtc_seconds(void);    // seconds of the day in the CMOS clock
 

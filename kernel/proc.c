@@ -244,14 +244,21 @@ pick(void)
   return best;
 }
 
-static void
-trace_run(struct proc *prev, struct proc *next)
+TRACE_APART void
+tell_switch(const struct proc *prev, const struct proc *next)
 {
-  trace_switch(next);
   if(prev != next)
     TRACE(switch, .pkt = 0, .sock = 0, .prev = (u16)(prev ? prev->pid : 0),
           .next = (u16)(next ? next->pid : 0), .state = (u8)(prev ? prev->state : 0),
           .ready_us = next ? us_since(next->since_tsc) : 0, .name = name16_at(next ? next->name : ""));
+}
+
+static void
+trace_run(struct proc *prev, struct proc *next)
+{
+  trace_switch(next);
+  if(TRACING(switch))
+    tell_switch(prev, next);
 }
 
 // Kernel threads and the idle loop run on whatever page directory is loaded:
@@ -394,20 +401,27 @@ sleep_until(void *chan, struct spinlock *lk, u64 ns)
 
 // Caller holds ptable.lock; p sleeps.  why: what it waited for, or what else
 // ends its sleep.  The packet the caller works on is what woke it.
+TRACE_APART void
+tell_wake(struct proc *p, u8 why)
+{
+  if(p->quiet)
+    return; // a reader of the trace would be woken by what it is woken for
+  struct cpu *c = mycpu();
+  u32 pkt = c->proc && (c->trace_ctx == NT_CTX_THREAD || c->trace_ctx == NT_CTX_NETD) ? c->proc->pkt : 0;
+  TRACE(wakeup, .pkt = pkt, .sock = 0, .who = (u16)p->pid, .chan = (u32)p->chan, .why = why,
+        .slept_us = us_since(p->since_tsc));
+}
+
 static void
 wake(struct proc *p, u8 why)
 {
-  if(TRACING(wakeup) && !p->quiet) { // a reader of the trace would be woken by what it is woken for
-    struct cpu *c = mycpu();
-    u32 pkt = c->proc && (c->trace_ctx == NT_CTX_THREAD || c->trace_ctx == NT_CTX_NETD) ? c->proc->pkt : 0;
-    TRACE(wakeup, .pkt = pkt, .sock = 0, .who = (u16)p->pid, .chan = (u32)p->chan, .why = why,
-          .slept_us = us_since(p->since_tsc));
-  }
+  if(TRACING(wakeup))
+    tell_wake(p, why);
   make_runnable(p);
 }
 
 // Caller holds ptable.lock.
-static void
+static inline void
 wake_all(void *chan)
 {
   for(struct proc *p = ptable.proc; p < ptable.proc + NPROC; p++)

@@ -15,12 +15,21 @@ struct context {
 struct cpu {
   struct cpu *self;          // offset 0, so that mycpu() is one load
   struct proc *proc;         // process running here, 0 when idle
+  struct nt_cpu *trace;      // its part of the ring page
+  union {
+    u32 trace_tag; // bytes 8-11 of each record it writes:
+    struct {
+      u32 trace_event : 16, // 0
+        trace_cpu : 4,      // its number
+        trace_ctx : 4,      // what runs, NT_CTX_...
+        trace_nsl : 8;      // 1
+    };
+  };
   u32 need_resched;          // [x] give up the CPU at the end of the interrupt
   u32 id;                    // 0..NCPU-1; also the ring number of the trace
   u32 apicid;                // local APIC id
   volatile u32 started;      // [x] it has entered the scheduler
   volatile u32 idle;         // [x] it sleeps in hlt, an IPI wakes it
-  u8 trace_ctx;              // what runs: 0 thread, 1 interrupt, 2 netd, 3 timer, 4 nested
   int ncli;                  // depth of pushcli
   u32 intena;                // were interrupts on before pushcli?
   struct context *scheduler; // swtch here to enter the scheduler
@@ -98,5 +107,28 @@ myproc(void)
                : "=r"(p));
   return p;
 }
+
+// This CPU's part of the ring page, and what it writes into bytes 8-11 of a record.
+// Interrupts are off.
+static inline struct nt_cpu *
+my_trace(void)
+{
+  struct nt_cpu *c;
+  asm volatile("movl %%gs:8,%0"
+               : "=r"(c));
+  return c;
+}
+
+static inline u32
+with_my_tag(u32 event)
+{
+  asm volatile("orl %%gs:12,%0"
+               : "+r"(event)
+               :
+               : "cc");
+  return event;
+}
+_Static_assert(__builtin_offsetof(struct cpu, trace) == 8 && __builtin_offsetof(struct cpu, trace_tag) == 12,
+               "offsets above");
 
 #endif

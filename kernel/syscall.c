@@ -131,7 +131,7 @@ trace_exit(u32 nr, u16 sock, int ret, u64 since)
   TRACE(sys_exit, .pkt = sock ? myproc()->pkt : 0, .sock = sock, .nr = (u16)nr, .ret = ret, .dur_us = us_since(since));
 }
 
-static int
+TRACE_APART int
 traced_call(u32 nr)
 {
   u64 since = rdtsc();

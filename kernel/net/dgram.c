@@ -83,7 +83,7 @@ on_icmp(void *arg, struct raw_pcb *pcb, struct pbuf *p, const ip_addr_t *addr)
     return 0;
   }
   copy->pkt = pkt_new();
-  copy->born = net_us();
+  copy->born = now_us();
   copy->fate = 0;
   TRACE(pkt_link, .pkt = copy->pkt, .sock = s->id, .parent = p->pkt, .kind = LINK_CLONE, .off = 0, .len = p->tot_len);
   deliver(s, copy, addr->addr, 0);
@@ -113,7 +113,7 @@ dgram_read(struct sock *s, char *dst, int n, int flags, struct sockaddr_in *from
   b->r++;
   s->rx_len -= p->tot_len;
   myproc()->pkt = p->pkt;
-  TRACE(sock_read, .pkt = p->pkt, .sock = s->id, .n = m, .left = s->rx_len, .wait_us = net_us() - p->born);
+  TRACE(sock_read, .pkt = p->pkt, .sock = s->id, .n = m, .left = s->rx_len, .wait_us = now_us() - p->born);
   pbuf_free(p);
   return m;
 }
@@ -169,7 +169,7 @@ dgram_write(struct sock *s, const char *src, int n, int flags, const struct sock
     return -ENOBUFS;
   memmove(p->payload, src, n);
   p->pkt = pkt_new();
-  p->born = net_us();
+  p->born = now_us();
   p->fate = PKT_SENT;
   s->tx_b += n;
   s->tx_p++;

@@ -80,10 +80,24 @@ input_begin(u32 pkt, u32 born, int netif, u16 type, const u8 *ip, u32 n)
     read_headers(&input.h, ip, n);
 }
 
+// Of one that has no pbuf.
 static void
-end_packet(u32 pkt, u32 born, u8 fate, u16 sock)
+end_dropped(u32 pkt)
 {
-  TRACE(pkt_end, .pkt = pkt, .sock = sock, .fate = fate, .life_us = born ? net_us() - born : 0);
+  TRACE(pkt_end, .pkt = pkt, .sock = 0, .fate = FATE_DROP, .life_us = 0);
+}
+
+TRACE_APART void
+end_input(void)
+{
+  TRACE(pkt_end, .pkt = input.pkt, .sock = input.sock, .fate = input.fate ? input.fate : FATE_STACK,
+        .life_us = input.born ? now_us() - input.born : 0);
+}
+
+TRACE_APART void
+end_pbuf(const struct pbuf *p)
+{
+  TRACE(pkt_end, .pkt = p->pkt, .sock = 0, .fate = (u8)p->fate, .life_us = p->born ? now_us() - p->born : 0);
 }
 
 // Where a reason belongs, for the reader of the event.
@@ -131,7 +145,7 @@ net_drop(u32 pkt, u8 reason)
     return;
   }
   report_drop(pkt, reason, DIR_IN, eip, &unknown);
-  end_packet(pkt, 0, FATE_DROP, 0);
+  end_dropped(pkt);
 }
 
 // The same for bytes of ours that never became a packet.
@@ -139,7 +153,7 @@ NOFUNC __attribute__((noinline)) void
 net_drop_unsent(u32 pkt, u8 reason)
 {
   report_drop(pkt, reason, DIR_OUT, (u32)__builtin_return_address(0), &unknown);
-  end_packet(pkt, 0, FATE_DROP, 0);
+  end_dropped(pkt);
 }
 
 // The same for a packet in a pbuf, which the caller frees.
@@ -158,6 +172,13 @@ net_drop_pbuf(struct pbuf *p, u8 reason)
   p->fate = (p->fate & ~0xffu) | FATE_DROP;
 }
 
+TRACE_APART void
+tell_reply(const struct pbuf *p)
+{
+  if(input.pkt)
+    TRACE(pkt_link, .pkt = p->pkt, .sock = 0, .parent = input.pkt, .kind = LINK_REPLY, .off = 0, .len = p->tot_len);
+}
+
 // Give a packet of ours its identity, unless it has one.  What is made while
 // another packet is in input is its answer.
 u32
@@ -170,10 +191,10 @@ pkt_birth(struct pbuf *p)
     input.fate = FATE_STACK;
   }
   p->pkt = pkt_new();
-  p->born = net_us();
+  p->born = now_us();
   p->fate = PKT_SENT;
-  if(input.pkt)
-    TRACE(pkt_link, .pkt = p->pkt, .sock = 0, .parent = input.pkt, .kind = LINK_REPLY, .off = 0, .len = p->tot_len);
+  if(TRACING(pkt_link))
+    tell_reply(p);
   return p->pkt;
 }
 
@@ -190,6 +211,14 @@ late_reason(const struct pbuf *p)
   return DROP_TCP_OFO_DROP;
 }
 
+// Apart, because few packets are dropped.
+static __attribute__((noinline)) void
+drop_late(struct pbuf *p, u32 eip)
+{
+  report_drop(p->pkt, late_reason(p), p->fate & PKT_SENT ? DIR_OUT : DIR_IN, eip, &unknown);
+  p->fate |= FATE_DROP;
+}
+
 // A pbuf is freed: if it is a packet whose end has not been seen, this is it.
 // While its own input runs that is only noted: the reason may come later.
 NOFUNC void
@@ -204,13 +233,11 @@ pkt_died(struct pbuf *p)
       input.fate = fate;
     return;
   }
-  if(fate == 0) {
-    report_drop(p->pkt, late_reason(p), p->fate & PKT_SENT ? DIR_OUT : DIR_IN,
-                (u32)__builtin_return_address(0), &unknown);
-    fate = FATE_DROP;
-  }
+  if(fate == 0)
+    drop_late(p, (u32)__builtin_return_address(0));
   p->fate |= PKT_ENDED;
-  end_packet(p->pkt, p->born, fate, 0);
+  if(TRACING(pkt_end))
+    end_pbuf(p);
 }
 
 // The packet in input has been through the stack: decide its fate and record its
@@ -224,7 +251,8 @@ pkt_settle(u32 pkt)
   if(input.gone) {
     if(input.fate == 0 && input.reason)
       drop_input(input.reason, input.eip);
-    end_packet(pkt, input.born, input.fate ? input.fate : FATE_STACK, input.sock);
+    if(TRACING(pkt_end))
+      end_input();
   }
   input.pkt = 0;
   myproc()->pkt = 0;
@@ -295,7 +323,7 @@ ethif_rx(int nic, u32 pkt, u8 *frame, u32 len)
   TRACE(ethif_rx, .pkt = pkt, .sock = 0, .dst = mac6_at(&eh->dest), .src = mac6_at(&eh->src),
         .type = type, .len = len, .netif = nic);
   count_rx(&nif[nic], len, eh->dest.addr[0] & 1);
-  input_begin(pkt, net_us(), nic, type, frame + SIZEOF_ETH_HDR, len - SIZEOF_ETH_HDR);
+  input_begin(pkt, now_us(), nic, type, frame + SIZEOF_ETH_HDR, len - SIZEOF_ETH_HDR);
   struct pbuf *p = frame_to_pbuf(frame, len); // wraps; copies when buffers run low
   if(p == 0) {
     e1000_rxfree(frame);
@@ -399,7 +427,8 @@ ethif_txdone(void *cookie)
   struct pbuf *p = cookie;
   if(!(p->fate & PKT_ENDED)) {
     p->fate |= PKT_ENDED | FATE_WIRE;
-    end_packet(p->pkt, p->born, FATE_WIRE, 0);
+    if(TRACING(pkt_end))
+      end_pbuf(p);
   }
   pbuf_free(p);
 }

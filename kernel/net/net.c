@@ -55,14 +55,6 @@ sys_now(void)
   return (u32)t;
 }
 
-u32
-net_us(void)
-{
-  u64 t = now_ns();
-  div64(&t, 1000);
-  return (u32)t;
-}
-
 void
 net_check(void)
 {
@@ -270,14 +262,41 @@ send_acks(void)
   }
 }
 
+// The round that goes on, for its event.
+static struct {
+  u64 tsc;         // when it began
+  u32 sent;        // ethif_sent then
+  u8 told, timers; // is the event wanted, have timers run?
+} round;
+
+TRACE_APART void
+round_begins(void)
+{
+  round.tsc = rdtsc();
+  round.sent = ethif_sent;
+  round.timers = 0;
+  round.told = 1;
+}
+
+TRACE_APART void
+round_ends(u32 rx, int more)
+{
+  if(round.told)
+    TRACE(netd_run, .pkt = 0, .sock = 0, .rx = rx, .txdone = ethif_sent - round.sent,
+          .why = rx ? NETDWHY_FRAMES : round.timers ? NETDWHY_TIMER
+                                                    : NETDWHY_ASKED,
+          .more = more,
+          .dur_us = us_since(round.tsc));
+}
+
 // One pass over everything.  Returns 1 if there is more to do at once.
 static int
 netd_round(void)
 {
   int more = 0, rx = 0;
-  u64 since = TRACING(netd_run) ? rdtsc() : 0;
-  u32 sent = ethif_sent;
-  u8 why = NETDWHY_ASKED;
+  round.told = 0;
+  if(TRACING(netd_run))
+    round_begins();
   for(int i = 0; i < e1000_count; i++) {
     int n = e1000_rx(i, RX_BUDGET); // e1000_rx -> ethif_rx -> lwIP
     more |= n == RX_BUDGET;
@@ -289,7 +308,7 @@ netd_round(void)
   netif_poll_all(); // loopback
   pkt_settle(input.pkt);
   if(sys_timeouts_sleeptime() == 0) {
-    why = NETDWHY_TIMER;
+    round.timers = 1;
     watch_enter(TCP_WHY_TIMER);
     sys_check_timeouts();
     watch_timer_done();
@@ -299,9 +318,8 @@ netd_round(void)
   netconf_tell();
   figures();
   more = more || loop_waits();
-  if(since)
-    TRACE(netd_run, .pkt = 0, .sock = 0, .rx = rx, .txdone = ethif_sent - sent, .why = rx ? NETDWHY_FRAMES : why,
-          .more = more, .dur_us = us_since(since));
+  if(TRACING(netd_run))
+    round_ends(rx, more);
   return more;
 }
 
@@ -347,7 +365,7 @@ u32_t
 net_isn(const ip_addr_t *local, u16_t lport, const ip_addr_t *remote, u16_t rport)
 {
   u32 words[3] = {local->addr, remote->addr, (u32)lport << 16 | rport};
-  return net_us() / 4 + rand_hash(words, 3);
+  return now_us() / 4 + rand_hash(words, 3);
 }
 
 // Is the checksum of the TCP segment behind hlen bytes of IP header right?  n: its length.

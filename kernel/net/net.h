@@ -104,7 +104,6 @@ void net_unlock(void);
 int net_sleep(void *chan, u64 ns, u8 why);
 void net_check(void); // panics unless the caller holds netlock
 void netd_wake(void); // any context
-u32 net_us(void);     // microseconds since boot, modulo 2^32
 
 extern struct netif *en[NNIC]; // the cards' interfaces
 
@@ -129,7 +128,6 @@ void sock_snap(void);
 void watch_init(void);
 void watch_pcb(struct tcp_pcb *);
 void watch_all(void);
-void watch_enter(u8 why);
 void watch_settle(void);
 void watch_arp(const struct pbuf *, int out);
 void watch_waits(const struct pbuf *, const struct netif *, const struct ip4_addr *dst);
@@ -138,5 +136,14 @@ void watch_timer_done(void);
 void watch_leaving(struct pbuf *);
 void watch_ip_out(struct pbuf *, struct netif *, const struct ip4_addr *dst);
 void watch_figures(const struct tcp_pcb *, u32 *srtt_us, u16 *rexmits);
+
+// What goes on until further notice, TCP_WHY_..., as the reason of state changes.
+// Caller holds netlock.
+extern u8 watch_why;
+static inline void
+watch_enter(u8 why)
+{
+  watch_why = why;
+}
 
 #endif

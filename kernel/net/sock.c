@@ -40,12 +40,17 @@ sock_newid(void)
   return last_id;
 }
 
+TRACE_APART void
+tell_state(const struct sock *s, u8 to, int err)
+{
+  TRACE(sock_state, .pkt = input.pkt, .sock = s->id, .from = s->state, .to = to, .err = -err);
+}
+
 void
 sock_state(struct sock *s, u8 to, int err)
 {
-  if(s->state == to)
-    return;
-  TRACE(sock_state, .pkt = input.pkt, .sock = s->id, .from = s->state, .to = to, .err = -err);
+  if(TRACING(sock_state) && s->state != to)
+    tell_state(s, to, err);
   s->state = to;
 }
 

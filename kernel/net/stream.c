@@ -139,10 +139,17 @@ stream_init(void)
 
 // ---- writes and their segments ------------------------------------------
 
-static void
+TRACE_APART void
+tell_write_end(const struct write *w, u8 fate)
+{
+  TRACE(pkt_end, .pkt = w->pkt, .sock = 0, .fate = fate, .life_us = now_us() - w->born);
+}
+
+static inline void
 end_write(const struct write *w, u8 fate)
 {
-  TRACE(pkt_end, .pkt = w->pkt, .sock = 0, .fate = fate, .life_us = net_us() - w->born);
+  if(TRACING(pkt_end))
+    tell_write_end(w, fate);
 }
 
 // n bytes from sequence number seq on are handed to TCP: returns the write's
@@ -156,7 +163,7 @@ begin_write(struct sock *s, u32 seq, u32 n)
     return w->pkt;
   }
   struct write *w = &s->writes[s->nwrite++];
-  *w = (struct write){.pkt = pkt_new(), .born = net_us(), .seq = seq, .len = n};
+  *w = (struct write){.pkt = pkt_new(), .born = now_us(), .seq = seq, .len = n};
   return w->pkt;
 }
 
@@ -197,12 +204,19 @@ drop_writes(struct sock *s)
   s->nwrite = 0;
 }
 
+TRACE_APART void
+end_writes(const struct sock *s)
+{
+  for(int i = 0; i < s->nwrite; i++)
+    tell_write_end(&s->writes[i], FATE_STACK);
+}
+
 // What was received and not read goes with the socket.
 static void
 drop_queue(struct sock *s)
 {
-  for(int i = 0; i < s->nwrite; i++)
-    end_write(&s->writes[i], FATE_STACK); // TCP has the bytes and goes on alone
+  if(TRACING(pkt_end))
+    end_writes(s); // TCP has the bytes and goes on alone
   for(struct pbuf *p = s->rxq, *next; p; p = next) {
     next = p->next;
     p->next = 0;
@@ -240,7 +254,7 @@ merge(struct sock *s, struct pbuf *p)
       return 0;
     b->len = b->tot_len = 0;
     b->pkt = pkt_new();
-    b->born = net_us();
+    b->born = now_us();
     append(s, b);
     s->block = b;
   }
@@ -517,7 +531,7 @@ take(struct sock *s, char *dst, u32 n)
     s->rx_off += m;
     s->rx_len -= m;
     myproc()->pkt = p->pkt;
-    TRACE(sock_read, .pkt = p->pkt, .sock = s->id, .n = m, .left = s->rx_len, .wait_us = net_us() - p->born);
+    TRACE(sock_read, .pkt = p->pkt, .sock = s->id, .n = m, .left = s->rx_len, .wait_us = now_us() - p->born);
     if(s->rx_off < p->len)
       break;
     s->rx_off = 0;

@@ -127,7 +127,8 @@ watch_ip_in(struct pbuf *p, struct netif *inp)
   TRACE(ip_in, .pkt = p->pkt, .sock = 0, .src = input.h.src, .dst = input.h.dst, .len = be16_at(ip + 2),
         .ipid = be16_at(ip + 4), .frag = frag, .proto = ip[9], .ttl = ip[8], .tos = ip[1], .netif = input.netif);
   (void)inp;
-  above_in(p->pkt, ip, p->len);
+  if(ip[9] != PROTO_TCP) // watch_seg_in sees those
+    above_in(p->pkt, ip, p->len);
   return 0;
 }
 
@@ -163,12 +164,13 @@ fragment_out(struct pbuf *p, const u8 *ip)
   leaving->fate |= FATE_STACK;
 }
 
-// What is behind the IP header of a packet that leaves, from src to to.
+// What is behind the IP header of a packet that leaves.
 static void
-above_out(const struct pbuf *p, const struct netif *netif, u32 src, u32 to)
+above_out(const struct pbuf *p, const struct netif *netif)
 {
   const u8 *ip = p->payload;
   const u8 *m = transport(ip, p->len);
+  u32 src = lwip_ntohl(*(const u32 *)(ip + 12)), to = lwip_ntohl(*(const u32 *)(ip + 16));
   if(m && ip[9] == PROTO_ICMP)
     TRACE(icmp_out, .pkt = p->pkt, .sock = 0, .src = src, .dst = to, .type = m[0], .code = m[1],
           .id = be16_at(m + 4), .seq = be16_at(m + 6));
@@ -189,11 +191,12 @@ watch_ip_out(struct pbuf *p, struct netif *netif, const ip4_addr_t *dst)
   fragment_out(p, ip);
   if((be16_at(ip + 6) & 0x2000) == 0)
     leaving = 0; // it does not go through loopback
-  u32 src = lwip_ntohl(*(const u32 *)(ip + 12)), to = lwip_ntohl(*(const u32 *)(ip + 16));
-  TRACE(ip_out, .pkt = p->pkt, .sock = 0, .src = src, .dst = to, .len = be16_at(ip + 2), .ipid = be16_at(ip + 4),
+  TRACE(ip_out, .pkt = p->pkt, .sock = 0, .src = lwip_ntohl(*(const u32 *)(ip + 12)),
+        .dst = lwip_ntohl(*(const u32 *)(ip + 16)), .len = be16_at(ip + 2), .ipid = be16_at(ip + 4),
         .frag = be16_at(ip + 6), .proto = ip[9], .ttl = ip[8], .tos = ip[1], .netif = 0,
         .nexthop = watch_next_hop(netif, dst));
-  above_out(p, netif, src, to);
+  if(ip[9] != PROTO_TCP) // watch_seg_out has seen those
+    above_out(p, netif);
 }
 
 // ---- fragments (ld --wrap) ---------------------------------------------------
@@ -209,8 +212,7 @@ __wrap_ip4_frag(struct pbuf *p, struct netif *netif, const ip4_addr_t *dst)
 {
   pkt_birth(p);
   leaving = p;
-  const struct ip_hdr *ip = p->payload;
-  above_out(p, netif, lwip_ntohl(ip->src.addr), lwip_ntohl(ip->dest.addr));
+  above_out(p, netif);
   err_t e = __real_ip4_frag(p, netif, dst);
   leaving = 0;
   if(e == ERR_MEM && (p->fate & 0xff) == 0)
@@ -272,7 +274,7 @@ whole_in(struct pbuf *whole)
     q->fate = PKT_ENDED;
   }
   pkt_settle(input.pkt);
-  whole->born = net_us();
+  whole->born = now_us();
   whole->fate = 0;
   input_begin(pkt, whole->born, netif, ETHERTYPE_IPV4, whole->payload, whole->len);
   input.h.len = whole->tot_len;
@@ -330,8 +332,8 @@ static const struct {
   {"ip.drop", "ip4_input", DROP_OTHERHOST},
 };
 
-// A packet was copied into a loopback queue: the copy is a packet of its own, and
-// the original has done its duty.
+// A packet was copied into a loopback queue.  The copy is the packet from here on: what
+// is left may be kept to be sent again, and is then copied as a packet of its own.
 static void
 looped(void)
 {
@@ -341,17 +343,18 @@ looped(void)
     struct pbuf *r = netif->loop_last;
     if(r == 0 || r->pkt)
       continue;
-    r->pkt = pkt_new();
-    r->born = net_us();
-    if(leaving == 0) { // lwIP's answer to what is in input
-      if(input.pkt)
+    if(leaving && !(leaving->fate & PKT_ENDED)) {
+      r->pkt = leaving->pkt;
+      r->born = leaving->born;
+      leaving->fate |= FATE_STACK | PKT_ENDED;
+    } else {
+      r->pkt = pkt_new();
+      r->born = now_us();
+      if(leaving)
+        TRACE(pkt_link, .pkt = r->pkt, .sock = 0, .parent = leaving->pkt, .kind = LINK_CLONE, .off = 0, .len = r->tot_len);
+      else if(input.pkt) // lwIP's answer to what is in input
         TRACE(pkt_link, .pkt = r->pkt, .sock = 0, .parent = input.pkt, .kind = LINK_REPLY, .off = 0, .len = r->tot_len);
-      continue;
     }
-    TRACE(pkt_link, .pkt = r->pkt, .sock = 0, .parent = leaving->pkt, .kind = LINK_CLONE, .off = 0, .len = r->tot_len);
-    leaving->fate |= FATE_STACK;
-    pkt_died(leaving);
-    leaving->fate |= PKT_ENDED;
     leaving = 0;
   }
 }
@@ -442,7 +445,7 @@ static struct pbuf *
 allocated(struct pbuf *p, pbuf_layer layer, pbuf_type type, u32 site)
 {
   for(struct pbuf *q = p; q; q = q->next) {
-    q->born = net_us();
+    q->born = now_us();
     TRACE(pbuf_alloc, .pkt = 0, .sock = 0, .p = (u32)q, .site = site, .len = q->len, .in_use = net_pbufs,
           .layer = layer_name(layer), .type = type_name(type));
   }
@@ -451,12 +454,20 @@ allocated(struct pbuf *p, pbuf_layer layer, pbuf_type type, u32 site)
 
 #define SITE ((u32)__builtin_return_address(0))
 
+// frame: of __wrap_pbuf_alloc.  Its arguments are read from there, and not handed on,
+// because that would cost instructions also while the event is off.
+TRACE_APART struct pbuf *
+alloc_traced(const u32 *frame)
+{
+  pbuf_layer layer = (pbuf_layer)frame[2];
+  pbuf_type type = (pbuf_type)frame[4];
+  return allocated(__real_pbuf_alloc(layer, (u16_t)frame[3], type), layer, type, frame[1]);
+}
+
 NOFUNC struct pbuf *
 __wrap_pbuf_alloc(pbuf_layer layer, u16_t len, pbuf_type type)
 {
-  if(!TRACING(pbuf_alloc))
-    return __real_pbuf_alloc(layer, len, type);
-  return allocated(__real_pbuf_alloc(layer, len, type), layer, type, SITE);
+  return TRACING(pbuf_alloc) ? alloc_traced(__builtin_frame_address(0)) : __real_pbuf_alloc(layer, len, type);
 }
 
 NOFUNC struct pbuf *
@@ -475,14 +486,21 @@ __wrap_pbuf_alloced_custom(pbuf_layer layer, u16_t len, pbuf_type type, struct p
   return allocated(__real_pbuf_alloced_custom(layer, len, type, p, mem, n), layer, type, SITE);
 }
 
+TRACE_APART void
+tell_freed(const struct pbuf *p, const u32 *frame)
+{
+  TRACE(pbuf_free, .pkt = p->pkt, .sock = 0, .p = (u32)p, .site = func_caller((const u32 *)frame[0] + 1),
+        .life_us = p->born ? now_us() - p->born : 0, .in_use = net_pbufs);
+}
+
 // A pbuf is about to go back to where it came from.
 // frame: of a function that pbuf_free called; above it are pbuf_free's and its caller's.
 static inline void
 pbuf_freed(const struct pbuf *p, const u32 *frame)
 {
   net_pbufs--;
-  TRACE(pbuf_free, .pkt = p->pkt, .sock = 0, .p = (u32)p, .site = func_caller((const u32 *)frame[0] + 1),
-        .life_us = p->born ? net_us() - p->born : 0, .in_use = net_pbufs);
+  if(TRACING(pbuf_free))
+    tell_freed(p, frame);
 }
 
 void
@@ -533,6 +551,18 @@ timer_runs(const struct sys_timeo *t)
   running.tsc = rdtsc();
 }
 
+// Apart, because it is rare.
+static __attribute__((noinline)) void
+memp_told(void *mem, memp_t type, u32 site)
+{
+  if(mem) {
+    partial_new(mem);
+    return;
+  }
+  TRACE(memp_fail, .pkt = input.pkt, .sock = input.sock, .pool = type, .used = lwip_stats.memp[type]->used,
+        .max = lwip_stats.memp[type]->avail, .site = site);
+}
+
 NOFUNC void *
 __wrap_memp_malloc(memp_t type)
 {
@@ -541,11 +571,8 @@ __wrap_memp_malloc(memp_t type)
     return 0;
 #endif
   void *mem = __real_memp_malloc(type);
-  if(mem == 0)
-    TRACE(memp_fail, .pkt = input.pkt, .sock = input.sock, .pool = type, .used = lwip_stats.memp[type]->used,
-          .max = lwip_stats.memp[type]->avail, .site = SITE);
-  else if(type == MEMP_REASSDATA)
-    partial_new(mem);
+  if(mem == 0 || type == MEMP_REASSDATA)
+    memp_told(mem, type, SITE);
   return mem;
 }
 

@@ -214,8 +214,6 @@ dhcp_tell(const struct dhcp_seen *d, u32 pkt, int nic)
 static void
 dhcp_settle(void)
 {
-  if(dhcp_in.msg == 0)
-    return;
   dhcp_tell(&dhcp_in, input.pkt, input.netif);
   dhcp_in.msg = 0;
 }
@@ -301,7 +299,8 @@ watch_names_out(u32 pkt, const u8 *u, u32 n, const struct netif *netif)
 {
   if(be16_at(u + 2) == LWIP_IANA_PORT_DHCP_SERVER && be16_at(u) == LWIP_IANA_PORT_DHCP_CLIENT) {
     int nic = 0;
-    dhcp_settle();
+    if(dhcp_in.msg)
+      dhcp_settle();
     while(nic < e1000_count && en[nic] != netif)
       nic++;
     struct dhcp_seen d = dhcp_read(u + 8, message(u, n));
@@ -313,8 +312,10 @@ watch_names_out(u32 pkt, const u8 *u, u32 n, const struct netif *netif)
 void
 watch_names_settle(void)
 {
-  dhcp_settle();
-  if(arp_news)
+  if(dhcp_in.msg)
+    dhcp_settle();
+  if(arp_news) {
+    arp_news = 0;
     compare_table();
-  arp_news = 0;
+  }
 }

@@ -37,8 +37,8 @@ struct shadow {
   u8 synced;           // the peer's SYN came:
   u32 irs;             // its sequence number
   u32 tx_b;            // bytes sent, each once
-  u32 cwnd, ssthresh;  // congestion control, as tcp_cc told it last
-  u8 phase;            // CCPHASE_...
+  u32 cwnd, ssthresh;  // congestion control, as tcp_cc told it last,
+  u16 cc_flags;        // with the flags that say its phase
   u8 dupacks;          // duplicate acknowledgments in a row
   s16 rtime;           // retransmission timer, -1: off
   u8 nrtx;             // its shots,
@@ -47,18 +47,11 @@ struct shadow {
 };
 
 static struct shadow shadows[NSHADOW];
+u8 watch_why;
 static u8 ext;            // our place in a pcb's ext_args
-static u8 why;            // TCP_WHY_...: what goes on now
 static struct shadow *in; // the connection the segment in input belongs to
 
 #define FLOW(s) .laddr = (s)->laddr, .raddr = (s)->raddr, .lport = (s)->lport, .rport = (s)->rport
-
-// What goes on until further notice, as the reason of state changes.
-void
-watch_enter(u8 reason)
-{
-  why = reason;
-}
 
 // ---- what else changes in a pcb -----------------------------------------
 //
@@ -82,19 +75,24 @@ phase_of(const struct tcp_pcb *pcb)
   return pcb->cwnd < pcb->ssthresh ? CCPHASE_SLOW_START : CCPHASE_AVOIDANCE;
 }
 
+static inline u16
+cc_flags(const struct tcp_pcb *pcb)
+{
+  return pcb->flags & (TF_INFR | TF_RTO);
+}
+
 static void
 compare_cc(struct shadow *s, const struct tcp_pcb *pcb)
 {
-  u8 phase = phase_of(pcb);
-  if(pcb->state < ESTABLISHED || pcb->state == TIME_WAIT ||
-     (s->cwnd == pcb->cwnd && s->ssthresh == pcb->ssthresh && s->phase == phase))
+  if((pcb->cwnd == s->cwnd && pcb->ssthresh == s->ssthresh && cc_flags(pcb) == s->cc_flags) ||
+     pcb->state < ESTABLISHED || pcb->state == TIME_WAIT)
     return;
   s->cwnd = pcb->cwnd;
   s->ssthresh = pcb->ssthresh;
-  s->phase = phase;
+  s->cc_flags = cc_flags(pcb);
   TRACE(tcp_cc, .pkt = input.pkt, .sock = s->sock, .cwnd = pcb->cwnd, .ssthresh = pcb->ssthresh,
         .snd_wnd = pcb->snd_wnd, .rcv_wnd = pcb->rcv_wnd, .inflight = pcb->snd_nxt - pcb->lastack,
-        .snd_una = pcb->lastack, .snd_nxt = pcb->snd_nxt, .mss = pcb->mss, .phase = phase, .why = why);
+        .snd_una = pcb->lastack, .snd_nxt = pcb->snd_nxt, .mss = pcb->mss, .phase = phase_of(pcb), .why = watch_why);
 }
 
 static void
@@ -111,11 +109,11 @@ persist_ms(u8 n)
   return ms < 60000 ? ms : 60000;
 }
 
-static void
+TRACE_APART void
 compare_timers(struct shadow *s, const struct tcp_pcb *pcb)
 {
   u32 rto = pcb->rto * TCP_SLOW_INTERVAL;
-  if(pcb->nrtx > s->nrtx && why == TCP_WHY_TIMER)
+  if(pcb->nrtx > s->nrtx && watch_why == TCP_WHY_TIMER)
     timer(s, TCPTIMER_REXMIT, TIMEROP_FIRE, rto);
   if((pcb->rtime >= 0) != (s->rtime >= 0))
     timer(s, TCPTIMER_REXMIT, pcb->rtime >= 0 ? TIMEROP_START : TIMEROP_STOP, pcb->rtime >= 0 ? rto : 0);
@@ -143,7 +141,7 @@ stop_timers(const struct shadow *s)
   if(s->persist)
     timer(s, TCPTIMER_PERSIST, TIMEROP_STOP, 0);
   if(s->msl2)
-    timer(s, TCPTIMER_MSL2, why == TCP_WHY_TIMER ? TIMEROP_FIRE : TIMEROP_STOP, 0);
+    timer(s, TCPTIMER_MSL2, watch_why == TCP_WHY_TIMER ? TIMEROP_FIRE : TIMEROP_STOP, 0);
 }
 
 // ---- TCP states ---------------------------------------------------------
@@ -154,16 +152,22 @@ shadow_of(const struct tcp_pcb *pcb)
   return pcb->ext_args[ext].data;
 }
 
-static void
-change(struct shadow *s, u8 to, u8 reason)
+TRACE_APART void
+tell_change(const struct shadow *s, u8 to, u8 reason)
 {
-  u64 now = rdtsc();
   TRACE(tcp_state, .pkt = input.pkt, .sock = s->sock, FLOW(s), .from = s->state, .to = to, .why = reason,
         .dwell_us = us_since(s->since_tsc));
   if(s->state == TCPSTATE_CLOSED && to == TCPSTATE_SYN_SENT)
     TRACE(tcp_open, .pkt = input.pkt, .sock = s->sock, FLOW(s), .dir = DIR_OUT);
+}
+
+static void
+change(struct shadow *s, u8 to, u8 reason)
+{
+  if(TRACING(tcp_moves))
+    tell_change(s, to, reason);
   s->state = to;
-  s->since_tsc = now;
+  s->since_tsc = rdtsc();
 }
 
 // Has the peer's FIN been taken in a connection of this state?
@@ -174,7 +178,7 @@ fin_taken(u8 state)
 }
 
 // The pcb is about to be freed: the connection's account.
-static void
+TRACE_APART void
 report_life(const struct shadow *s, u8 reason)
 {
   u8 end = TCPEND_ABORT;
@@ -198,9 +202,9 @@ on_destroy(u8_t id, void *data)
   (void)id;
   if(s == 0)
     return;
-  int other = input.pkt && s != in && (why == TCP_WHY_SEGMENT || why == TCP_WHY_RST);
-  u8 reason = other ? TCP_WHY_MEMORY : why;
-  if(s->state != LISTEN)
+  int other = input.pkt && s != in && (watch_why == TCP_WHY_SEGMENT || watch_why == TCP_WHY_RST);
+  u8 reason = other ? TCP_WHY_MEMORY : watch_why;
+  if(TRACING(tcp_life) && s->state != LISTEN)
     report_life(s, reason);
   if(TRACING(tcp_timer) && s->state != LISTEN)
     stop_timers(s);
@@ -225,14 +229,12 @@ copy_flow(struct shadow *s, const struct tcp_pcb *pcb)
 static err_t on_passive_open(u8_t id, struct tcp_pcb_listen *lpcb, struct tcp_pcb *pcb);
 static const struct tcp_ext_arg_callbacks ext_calls = {.destroy = on_destroy, .passive_open = on_passive_open};
 
-// The pcb's shadow, made at first sight in state from.  There is one per pcb of
-// lwIP's pools, so there is always one left.
-static struct shadow *
-shadow_for(struct tcp_pcb *pcb, u8 from)
+// A shadow for a pcb that is seen for the first time, in state from.  There is one per
+// pcb of lwIP's pools, so there is always one left.
+static __attribute__((noinline)) struct shadow *
+shadow_new(struct tcp_pcb *pcb, u8 from)
 {
-  struct shadow *s = shadow_of(pcb);
-  if(s)
-    return s;
+  struct shadow *s;
   for(s = shadows; s->pcb;)
     if(++s == shadows + NSHADOW)
       panic("watch: more pcbs than lwIP has");
@@ -243,18 +245,18 @@ shadow_for(struct tcp_pcb *pcb, u8 from)
   return s;
 }
 
-static void
-compare(struct shadow *s)
+// Are they to be looked at?
+static inline int
+differs(const struct shadow *s, const struct tcp_pcb *pcb)
 {
-  struct tcp_pcb *pcb = s->pcb;
-  if(s->state != pcb->state) {
-    copy_flow(s, pcb);
-    change(s, pcb->state, why);
-  }
-  if(pcb->state == LISTEN) // a listener's is a smaller struct
-    return;
-  if(!TRACING(tcp_changes)) // one question for all three
-    return;
+  return pcb->dupacks != s->dupacks || pcb->cwnd != s->cwnd || pcb->ssthresh != s->ssthresh ||
+         cc_flags(pcb) != s->cc_flags || trace_on[TR_tcp_timer];
+}
+
+TRACE_APART void
+compare_all(struct shadow *s)
+{
+  const struct tcp_pcb *pcb = s->pcb;
   if(TRACING(tcp_dupack))
     compare_dupacks(s, pcb);
   if(TRACING(tcp_cc))
@@ -263,20 +265,55 @@ compare(struct shadow *s)
     compare_timers(s, pcb);
 }
 
-// Has this pcb changed its state since it was seen last?
+TRACE_APART void
+compare_rest(struct shadow *s)
+{
+  if(s->pcb->state != LISTEN && differs(s, s->pcb)) // a listener's is a smaller struct
+    compare_all(s);
+}
+
+// Apart, because most comparisons find nothing.
+static __attribute__((noinline)) void
+moved(struct shadow *s)
+{
+  copy_flow(s, s->pcb);
+  change(s, s->pcb->state, watch_why);
+  if(TRACING(tcp_changes)) // one question for all three
+    compare_rest(s);
+}
+
+static inline void
+compare(struct shadow *s)
+{
+  if(s->state != s->pcb->state)
+    moved(s);
+  else if(TRACING(tcp_changes))
+    compare_rest(s);
+}
+
+// The shadow of a pcb, 0 if that is still closed.
+static inline struct shadow *
+shadow_for(struct tcp_pcb *pcb)
+{
+  struct shadow *s = shadow_of(pcb);
+  return s == 0 && pcb->state != CLOSED ? shadow_new(pcb, TCPSTATE_CLOSED) : s;
+}
+
+// Has this pcb changed since it was seen last?
 void
 watch_pcb(struct tcp_pcb *pcb)
 {
-  if(pcb->state != CLOSED || shadow_of(pcb))
-    compare(shadow_for(pcb, TCPSTATE_CLOSED));
+  struct shadow *s = shadow_for(pcb);
+  if(s)
+    compare(s);
 }
 
-// Has any?  After timers, and after a close, which may have freed its pcb.
+// Has any?  After timers.  In TIME-WAIT nothing changes but the end, which on_destroy sees.
 void
 watch_all(void)
 {
   for(struct shadow *s = shadows; s < shadows + NSHADOW; s++)
-    if(s->pcb)
+    if(s->pcb && s->state != TCPSTATE_TIME_WAIT)
       compare(s);
 }
 
@@ -286,7 +323,7 @@ on_passive_open(u8_t id, struct tcp_pcb_listen *lpcb, struct tcp_pcb *pcb)
 {
   (void)id;
   (void)lpcb;
-  in = shadow_for(pcb, TCPSTATE_LISTEN);
+  in = shadow_new(pcb, TCPSTATE_LISTEN);
   in->synced = 1;
   in->irs = pcb->rcv_nxt - 1;
   input.sock = in->sock;
@@ -328,7 +365,7 @@ rtt_sample(struct shadow *s, u32 pkt, const struct tcp_pcb *pcb)
 
 // The MSS option among n option bytes, 0 if there is none.
 static u16
-mss_option(const u8 *o, u32 n)
+find_mss(const u8 *o, u32 n)
 {
   for(u32 i = 0; i < n;) {
     if(o[i] == 0)
@@ -344,6 +381,13 @@ mss_option(const u8 *o, u32 n)
     i += o[i + 1];
   }
   return 0;
+}
+
+// The same; nearly everybody sends it first.
+static inline u16
+mss_option(const u8 *o, u32 n)
+{
+  return n >= 4 && o[0] == 2 && o[1] == 4 ? o[2] << 8 | o[3] : find_mss(o, n);
 }
 
 // If this segment's data turn out to be unused: why.  lwIP does not say, so its
@@ -393,9 +437,12 @@ link_queue(const struct tcp_seg *seg, u32 ackno, u16 sock)
 
 // The segment in input acknowledges up to ackno: link those of ours it acknowledges to
 // it, before lwIP frees them.  One that is to be sent again waits in the other queue.
-static void
-link_acked(const struct tcp_pcb *pcb, u32 ackno)
+TRACE_APART void
+link_acked(const struct tcp_pcb *pcb, const struct tcp_hdr *hdr)
 {
+  u32 ackno = hdr->ackno;
+  if(pcb->state == LISTEN || pcb->state == TIME_WAIT || (TCPH_FLAGS(hdr) & (TCP_ACK | TCP_RST)) != TCP_ACK)
+    return;
   if((int)(ackno - pcb->lastack) <= 0 || (int)(ackno - pcb->snd_nxt) > 0)
     return;
   link_queue(pcb->unacked, ackno, input.sock);
@@ -408,27 +455,28 @@ void
 watch_seg_in(struct tcp_pcb *pcb, const struct tcp_hdr *hdr, u16_t optlen, u16_t opt1len,
              const u8_t *opt2, struct pbuf *p)
 {
-  u32 flags = TCPH_FLAGS(hdr), len = p->tot_len;
+  u32 flags = TCPH_FLAGS(hdr);
   (void)optlen;
   (void)opt2;
   watch_enter(flags & TCP_RST ? TCP_WHY_RST : TCP_WHY_SEGMENT);
-  watch_pcb(pcb);
-  in = shadow_of(pcb);
+  in = shadow_for(pcb);
+  if(in && in->state != pcb->state)
+    moved(in);
   if(in && pcb->state == SYN_SENT && flags & TCP_SYN) {
     in->synced = 1;
     in->irs = hdr->seqno;
   }
   input.seg = 1;
   input.sock = sock_id(pcb);
-  u16 mss = flags & TCP_SYN ? mss_option((const u8 *)(hdr + 1), opt1len) : 0;
-  TRACE(tcp_seg_in, .pkt = input.pkt, .sock = input.sock, .laddr = input.h.dst, .raddr = input.h.src,
-        .lport = hdr->dest, .rport = hdr->src, .seq = hdr->seqno, .ack = hdr->ackno, .wnd = hdr->wnd,
-        .len = len, .flags = flags, .mss = mss, .state = pcb->state, .xmit = 0);
-  input.maybe = why_unused(pcb, hdr, len);
+  input.maybe = why_unused(pcb, hdr, p->tot_len);
   if(why_refused(pcb, flags))
     watch_note(why_refused(pcb, flags), (u32)watch_seg_in);
-  if(TRACING(pkt_link) && pcb->state != LISTEN && pcb->state != TIME_WAIT && (flags & (TCP_ACK | TCP_RST)) == TCP_ACK)
-    link_acked(pcb, hdr->ackno);
+  TRACE(tcp_seg_in, .pkt = input.pkt, .sock = input.sock, .laddr = input.h.dst, .raddr = input.h.src,
+        .lport = hdr->dest, .rport = hdr->src, .seq = hdr->seqno, .ack = hdr->ackno, .wnd = hdr->wnd,
+        .len = p->tot_len, .flags = TCPH_FLAGS(hdr), .mss = TCPH_FLAGS(hdr) & TCP_SYN ? mss_option((const u8 *)(hdr + 1), opt1len) : 0,
+        .state = pcb->state, .xmit = 0);
+  if(TRACING(pkt_link))
+    link_acked(pcb, hdr);
   if(in && in->timing && pcb->state != LISTEN && flags & TCP_ACK && (int)(hdr->ackno - in->rtt_seq) > 0)
     rtt_sample(in, input.pkt, pcb);
 }
@@ -445,20 +493,28 @@ watch_orphan(void)
         .flags = input.h.tcpflags, .mss = 0, .state = TCPSTATE_CLOSED, .xmit = 0);
 }
 
+TRACE_APART void
+tell_ooseq(void)
+{
+  if(input.gone)
+    return;
+  u16 n = 0;
+  for(const struct tcp_seg *seg = in->pcb->ooseq; seg; seg = seg->next)
+    n++;
+  TRACE(tcp_ooseq, .pkt = input.pkt, .sock = in->sock, .seq = input.h.tcpseq, .len = input.h.tcplen, .nseg = n);
+}
+
 // The segment in input has been worked on.
 void
 watch_tcp_settle(void)
 {
   if(in == 0)
     return;
-  compare(in);
-  if(TRACING(tcp_ooseq) && !input.gone && input.maybe == DROP_TCP_OFO_DROP) {
-    u16 n = 0;
-    for(const struct tcp_seg *seg = in->pcb->ooseq; seg; seg = seg->next)
-      n++;
-    TRACE(tcp_ooseq, .pkt = input.pkt, .sock = in->sock, .seq = input.h.tcpseq, .len = input.h.tcplen, .nseg = n);
-  }
+  if(input.maybe == DROP_TCP_OFO_DROP)
+    tell_ooseq();
+  struct shadow *s = in;
   in = 0;
+  compare(s);
 }
 
 // ---- segments out -------------------------------------------------------
@@ -466,7 +522,7 @@ watch_tcp_settle(void)
 static void
 rexmit(struct shadow *s, const struct pbuf *p, const struct tcp_pcb *pcb, u32 seq, u16 len, u8 kind)
 {
-  u32 now = net_us(), before = s->again_us && s->again_seq == seq ? s->again_us : p->born;
+  u32 now = now_us(), before = s->again_us && s->again_seq == seq ? s->again_us : p->born;
   s->rexmits++;
   s->timing = 0; // whose ACK would it be?  Karn's rule
   TRACE(tcp_rexmit, .pkt = p->pkt, .sock = s->sock, .seq = seq, .len = len, .kind = kind, .nrtx = pcb->nrtx,
@@ -477,11 +533,13 @@ rexmit(struct shadow *s, const struct pbuf *p, const struct tcp_pcb *pcb, u32 se
 
 // What a segment of the send queue, or a probe, means for its connection.
 static void
-account_out(struct pbuf *p, struct tcp_pcb *pcb, u32 seq, u32 flags, u16 len)
+account_out(struct pbuf *p, struct tcp_pcb *pcb, const struct tcp_hdr *hdr)
 {
   struct shadow *s = shadow_of(pcb);
   if(s == 0)
     return;
+  u32 flags = TCPH_FLAGS(hdr), seq = lwip_ntohl(hdr->seqno);
+  u16 len = p->tot_len - TCPH_HDRLEN_BYTES(hdr);
   if(!(p->fate & PKT_KEPT)) {
     if(!(flags & TCP_RST) && (len || (int)(seq - pcb->snd_nxt) < 0))
       rexmit(s, p, pcb, seq, len, REXMIT_PROBE);
@@ -509,8 +567,6 @@ u32_t *
 watch_seg_out(struct pbuf *p, const struct tcp_hdr *hdr, const struct tcp_pcb *cpcb, u32_t *opts)
 {
   struct tcp_pcb *pcb = (struct tcp_pcb *)cpcb;
-  u32 hlen = TCPH_HDRLEN_BYTES(hdr), flags = TCPH_FLAGS(hdr), seq = lwip_ntohl(hdr->seqno);
-  u16 len = p->tot_len - hlen;
   if(pcb)
     watch_pcb(pcb);
   pkt_birth(p);
@@ -520,12 +576,13 @@ watch_seg_out(struct pbuf *p, const struct tcp_hdr *hdr, const struct tcp_pcb *c
   TRACE(tcp_seg_out, .pkt = p->pkt, .sock = pcb ? sock_id(pcb) : input.sock,
         .laddr = pcb ? lwip_ntohl(pcb->local_ip.addr) : input.h.dst,
         .raddr = pcb ? lwip_ntohl(pcb->remote_ip.addr) : input.h.src,
-        .lport = lwip_ntohs(hdr->src), .rport = lwip_ntohs(hdr->dest), .seq = seq,
-        .ack = lwip_ntohl(hdr->ackno), .wnd = lwip_ntohs(hdr->wnd), .len = len, .flags = flags,
-        .mss = flags & TCP_SYN ? mss_option((const u8 *)(hdr + 1), hlen - TCP_HLEN) : 0,
+        .lport = lwip_ntohs(hdr->src), .rport = lwip_ntohs(hdr->dest), .seq = lwip_ntohl(hdr->seqno),
+        .ack = lwip_ntohl(hdr->ackno), .wnd = lwip_ntohs(hdr->wnd),
+        .len = p->tot_len - TCPH_HDRLEN_BYTES(hdr), .flags = TCPH_FLAGS(hdr),
+        .mss = TCPH_FLAGS(hdr) & TCP_SYN ? mss_option((const u8 *)(hdr + 1), TCPH_HDRLEN_BYTES(hdr) - TCP_HLEN) : 0,
         .state = pcb ? pcb->state : CLOSED, .xmit = PKT_XMITS(p->fate) + 1);
   if(pcb)
-    account_out(p, pcb, seq, flags, len);
+    account_out(p, pcb, hdr);
   return opts;
 }
 

@@ -68,11 +68,12 @@ stream_read(struct reader *r, const struct file *f, char *dst, int n)
   while(got < room && r->text_off < TEXTSIZE)
     dst[got++] = (char)reader_text(r, r->text_off++);
   while(err == 0) {
+    int frozen = ring_frozen(); // asked first: what comes while there is nothing to read is read before the end is told
     while(reader_fill(r) && r->nrec * sizeof(struct nt_slot) <= room - got)
       got += reader_take(r, dst + got);
     if(r->lossless)
       readers_floor();
-    if(got || ring_frozen())
+    if(got || frozen)
       break;
     err = reader_wait(r, f, deadline);
   }

@@ -75,8 +75,10 @@ lane_copy(struct lane *l, u32 cpu, struct nt_slot *rec)
 {
   u32 nsl = 1, k;
   for(k = 0; k < nsl; k++) {
-    memmove(&rec[k], ring_slot(cpu, l->cur + k), sizeof(*rec));
-    if(k == 0 && rec->seq == l->cur + 1)
+    const struct nt_slot *slot = ring_slot(cpu, l->cur + k);
+    memmove(&rec[k], slot, sizeof(*rec));
+    barrier();
+    if(k == 0 && rec->seq == l->cur + 1 && slot_seq(slot) == rec->seq) // else nsl may be another record's
       nsl = rec->nsl;
   }
   barrier();

@@ -135,7 +135,7 @@ static int __attribute__((noinline, cold))
 slow_wants(u32 id, u32 n)
 {
   const struct cpu *me = mycpu();
-  struct nt_cpu *c = &nt_page.cpu[me->id];
+  struct nt_cpu *c = me->trace;
   if(c->slow & SLOW_NORING)
     return 0;
   if((c->slow & SLOW_QUIET) && !quiet_wants(me, id))
@@ -159,19 +159,6 @@ slow_wants(u32 id, u32 n)
   return 1;
 }
 
-// Have x in a register now: gcc would compute it late, and spill what it is made of.
-#define NOW(x) asm("" \
-                   : "+r"(x))
-
-// This CPU's part of the ring page.
-static inline struct nt_cpu *
-my_nt_cpu(const struct cpu *me)
-{
-  struct nt_cpu *c = &nt_page.cpu[me->id];
-  NOW(c);
-  return c;
-}
-
 // The words slow, ctx and pid of a CPU's part, in one load.
 static inline u32
 slow_word(const struct nt_cpu *c)
@@ -181,22 +168,34 @@ slow_word(const struct nt_cpu *c)
   return word;
 }
 
-// The rest of trace_begin; state: the interrupt flag before it.
+// The pid of a slow word, and below it the low half of the flags register.
+static inline u32
+pid_and_flags(u32 word, u32 flags)
+{
+#ifdef __i386__ // in C it would be three instructions
+  asm("movw %w1,%w0"
+      : "+r"(word)
+      : "r"(flags));
+  return word;
+#else
+  return (word & 0xffff0000) | (flags & 0xffff);
+#endif
+}
+
+// The rest of trace_begin; flags: the flags register before it.
 // The lock of xadd is for the other CPUs: with a plain increment a reader that
 // has seen all heads could still meet an event older than its own clock reading.
 static inline u64 __attribute__((always_inline))
-open_slot(const struct cpu *me, struct nt_cpu *c, u32 id, u32 word, u32 state)
+open_slot(struct nt_cpu *c, u32 id, u32 word, u32 flags)
 {
-  state |= word & 0xffff0000;
-  NOW(state);
+  u32 state = pid_and_flags(word, flags);
   ((struct nt_count *)P2V(c->count_pa))->emitted[id]++;
-  word = c->tag | (u32)me->trace_ctx << 20 | id; // nsl, cpu_ctx, id
-  NOW(word);
+  id = with_my_tag(id);
   u32 s = xadd(&c->head, 1);
   struct nt_slot *slot = slot_at(c, s);
   slot->seq = s;
   barrier();
-  __builtin_memcpy((u8 *)slot + __builtin_offsetof(struct nt_slot, id), &word, 4);
+  __builtin_memcpy((u8 *)slot + __builtin_offsetof(struct nt_slot, id), &id, 4); // with cpu_ctx, nsl
   slot->ts = rdtsc();
   return (u64)state << 32 | (u32)(unsigned long)slot;
 }
@@ -204,15 +203,14 @@ open_slot(const struct cpu *me, struct nt_cpu *c, u32 id, u32 word, u32 state)
 // trace_begin on a CPU that has something rare going on.  A function of its own:
 // a call within trace_begin would cost instructions on the way that is not rare.
 static u64 __attribute__((noinline, cold))
-begin_slow(u32 id, u32 state)
+begin_slow(u32 id, u32 flags)
 {
   if(!slow_wants(id, 1)) {
-    trace_restore(state);
+    trace_restore(flags);
     return 0;
   }
-  struct cpu *me = mycpu();
-  struct nt_cpu *c = my_nt_cpu(me);
-  return open_slot(me, c, id, slow_word(c), state);
+  struct nt_cpu *c = my_trace();
+  return open_slot(c, id, slow_word(c), flags);
 }
 
 // Reserve a slot in this CPU's ring and fill its first 16 bytes.
@@ -222,14 +220,13 @@ trace_begin(u32 id)
 {
   if(__builtin_expect(!trace_on[id], 0))
     return 0; // the code at the TRACE is changed a little later than the word
-  u32 state = readeflags() & FL_IF;
+  u32 flags = readeflags();
   cli();
-  struct cpu *me = mycpu();
-  struct nt_cpu *c = my_nt_cpu(me);
+  struct nt_cpu *c = my_trace();
   u32 word = slow_word(c);
   if(__builtin_expect(word & 0xff, 0))
-    return begin_slow(id, state);
-  return open_slot(me, c, id, word, state);
+    return begin_slow(id, flags);
+  return open_slot(c, id, word, flags);
 }
 
 // A record's payload: the fixed fields, then text or bytes, then NULs.
@@ -267,7 +264,7 @@ trace_emit(u32 id, const void *body, u32 n, const void *tail, u32 ntail)
   u32 state = readeflags();
   cli();
   struct cpu *me = mycpu();
-  struct nt_cpu *c = my_nt_cpu(me);
+  struct nt_cpu *c = me->trace;
   if(trace_on[id] && (!c->slow || slow_wants(id, nsl))) {
     ((struct nt_count *)P2V(c->count_pa))->emitted[id] += nsl;
     u32 s = xadd(&c->head, nsl);
@@ -354,6 +351,7 @@ trace_select(const u8 *set)
 {
   memmove(wanted, set, sizeof(wanted));
   wanted[TR_tcp_changes] = set[TR_tcp_dupack] | set[TR_tcp_cc] | set[TR_tcp_timer];
+  wanted[TR_tcp_moves] = set[TR_tcp_state] | set[TR_tcp_open];
   if(!(nt_page.hdr.flags & NT_FROZEN))
     memmove(trace_on, wanted, sizeof(trace_on));
   patch_sites();
@@ -412,14 +410,13 @@ trace_stop_after(int (*match)(const struct nt_slot *), u32 n)
 void
 trace_tick(void)
 {
-  u32 cpu = mycpu()->id;
-  struct nt_cpu *c = &nt_page.cpu[cpu];
+  struct nt_cpu *c = my_trace();
   u64 now = rdtsc();
   c->now_lo = (u32)now;
   barrier();
   c->now_hi = (u32)(now >> 32);
   if(c->slow & SLOW_STOP)
-    stop_now(c, cpu, 0);
+    stop_now(c, mycpu()->id, 0);
 }
 
 // CPU id is about to run its first process; those before it run already.  Readers
@@ -434,7 +431,7 @@ trace_cpu(u32 id)
 void
 trace_switch(struct proc *next)
 {
-  struct nt_cpu *c = &nt_page.cpu[mycpu()->id];
+  struct nt_cpu *c = my_trace();
   c->pid = next ? (u16)next->pid : 0;
   c->ctx = next ? next->trace_ctx : NT_CTX_THREAD;
   int quiet = next && next->quiet;
@@ -573,7 +570,6 @@ ring_init(u32 i, u32 nslots)
   c->ring_pa = V2P(ring);
   c->count_pa = V2P(count);
   c->mask = nslots - 1;
-  c->tag = 1 << 24 | i << 16;
   c->head = origin;
 }
 

@@ -28,10 +28,12 @@ enum {
 #define SYSCALL(nr, name)
 #include "trace/events.def"
   NTRACE,
-  // No event: TRACING(tcp_changes) asks for any of those that a pcb is compared for.
-  TR_tcp_changes = NT_MAXEV - 1
+  // No events: TRACING(tcp_changes) asks for any of those that a pcb is compared for,
+  // TRACING(tcp_moves) for those of a change of state.
+  TR_tcp_changes = NT_MAXEV - 1,
+  TR_tcp_moves = NT_MAXEV - 2
 };
-_Static_assert(NTRACE <= TR_tcp_changes, "too many events");
+_Static_assert(NTRACE <= TR_tcp_moves, "too many events");
 
 // Named values.  System calls have theirs in uapi/syscall.h.
 enum {
@@ -82,6 +84,10 @@ enum {
 #else
 #define TRACE_COLD __attribute__((cold))
 #endif
+
+// A function of its own for what is done only while an event is on: within its caller
+// it would cost registers saved and restored also while it is off.
+#define TRACE_APART static __attribute__((noinline))
 
 // 1 for each event that is recorded.
 extern u8 trace_on[NT_MAXEV];

@@ -95,8 +95,7 @@ struct nt_cpu {
   u16 pid;      // process running on it
   u32 gap;      // slots refused since the last record
   u32 mask;     // nslots - 1; from here on for the kernel only
-  u32 tag;      // bytes 8-11 of a record: nsl 1, this CPU, event 0
-  u32 spare[5];
+  u32 spare[6];
 };
 
 // The page that a reader from outside looks for: at a page boundary of RAM, with

@@ -172,7 +172,7 @@ waitsleep(struct sleeplock *l, void *chan, u64 ns, u8 why)
 static void
 be_cpu(u32 id)
 {
-  cpu_here = (struct cpu){.id = id, .proc = &proc_here};
+  cpu_here = (struct cpu){.id = id, .proc = &proc_here, .trace = &nt_page.cpu[id], .trace_cpu = id, .trace_nsl = 1};
 }
 
 // Boot the recorder with these options, name and value in turn, ended by 0.
@@ -884,7 +884,7 @@ test_options(void **state)
   boot(1, "trace_slots", "262144", "trace", "all,-func*,-pbuf_*,-frame", NULL);
   assert_int_equal(nt_page.hdr.nslots, NT_DEFSLOTS);
   for(u32 id = 0; id < NT_MAXEV; id++)
-    assert_int_equal(trace_on[id], id == TR_tcp_changes || (id < NTRACE && id != TR_func && id != TR_func_exit && id != TR_frame && id != TR_pbuf_alloc && id != TR_pbuf_free));
+    assert_int_equal(trace_on[id], id == TR_tcp_changes || id == TR_tcp_moves || (id < NTRACE && id != TR_func && id != TR_func_exit && id != TR_frame && id != TR_pbuf_alloc && id != TR_pbuf_free));
   boot(1, "trace", "off,+tcp_*", "nonce", "000102030405060708090a0b0c0d0eff", NULL);
   assert_true(trace_on[TR_tcp_rtt] && !trace_on[TR_mark] && trace_on[TR_tcp_changes]);
   boot(1, "trace", "off,+tcp_rtt", NULL);

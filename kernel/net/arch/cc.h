@@ -18,7 +18,9 @@
 #define X32_F "x"
 #define SZT_F "u"
 
-#define BYTE_ORDER LITTLE_ENDIAN
+#define BYTE_ORDER    LITTLE_ENDIAN
+#define lwip_htons(x) __builtin_bswap16(x) // lwIP's own are functions
+#define lwip_htonl(x) __builtin_bswap32(x)
 
 void panic(const char *, ...) __attribute__((noreturn, format(printf, 1, 2)));
 void cprintf(const char *, ...) __attribute__((format(printf, 1, 2)));

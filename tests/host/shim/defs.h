@@ -32,8 +32,14 @@ struct proc {
 };
 struct cpu {
   u32 id;
-  u8 trace_ctx;
   struct proc *proc;
+  struct nt_cpu *trace;
+  union {
+    u32 trace_tag;
+    struct {
+      u32 trace_event : 16, trace_cpu : 4, trace_ctx : 4, trace_nsl : 8;
+    };
+  };
 };
 struct sleeplock {
   pthread_mutex_t m;
@@ -79,6 +85,18 @@ static inline struct proc *
 myproc(void)
 {
   return cpu_here.proc;
+}
+
+static inline struct nt_cpu *
+my_trace(void)
+{
+  return cpu_here.trace;
+}
+
+static inline u32
+with_my_tag(u32 event)
+{
+  return cpu_here.trace_tag | event;
 }
 
 static inline u32
