@@ -11,6 +11,7 @@ import re
 import shutil
 import struct
 import subprocess
+import sys
 from xml.etree import ElementTree
 
 import pytest
@@ -146,6 +147,44 @@ def test_lost_on_the_cable(run, tmp_path):
     _, plain = page(str(tmp_path / 'q.html'), '--all', run)
     assert [row[1:4] for row in whole['rows'] if row not in lost or not row[10]] == [row[1:4] for row in plain['rows']]
     assert plain['cable'] == 0
+
+
+def test_pieces_have_no_ports(tmp_path):
+    """Of a datagram in two pieces neither is drawn with ports: one has none, both are pieces."""
+    first = bytearray(ethernet(True, bytes(72)))
+    first[20:22] = b'\x20\0'  # more to come
+    second = bytearray(ethernet(True, bytes(72)))
+    second[20:22] = struct.pack('>H', 80 // 8)
+    wire(str(tmp_path / 'w.pcap'), [bytes(first), bytes(second), ethernet(True, b'whole')])
+    _, data = page(str(tmp_path / 'p.html'), str(tmp_path / 'w.pcap'))
+    assert labels(data) == ['piece 0+80 of UDP 4000', 'piece 80+80 of UDP 4000', 'UDP 4000 > 7']
+
+
+TWO = """import os, socket
+at = '127.0.0.1', int(os.environ['TCP_80'])
+both = [socket.create_connection(at, 20) for _ in range(2)]
+for s in both:
+    s.sendall(b'GET / HTTP/1.0\\r\\n\\r\\n')
+for s in both:
+    while s.recv(4096):
+        pass
+"""
+
+
+def test_flow_without_others(tmp_path):
+    """The second connection begins while the first is open: the first one's rows do not hold its SYN."""
+    subprocess.run([CAPTURE, '-d', tmp_path / 'run', '-k', KERNEL, '-i', os.path.join(BUILD, 'fs.img'), '-p', '80', '-a', OPTIONS,
+                    '--', sys.executable, '-c', TWO], check=True, stdin=subprocess.DEVNULL, timeout=CAP,
+                   cwd=tmp_path, env=dict(os.environ, NETTRACE=NETTRACE))
+
+    def dump(*args):
+        said = subprocess.run([NETTRACE, 'dump', '-q', '--json', *args, tmp_path / 'run'], check=True, timeout=CAP, stdout=subprocess.PIPE)
+        return [json.loads(line)['fields'] for line in said.stdout.splitlines()]
+    ports = {e['rport'] for e in dump('--only', 'tcp_seg_in')}
+    assert len(ports) == 2
+    for port in ports:
+        mine = dump('--only', 'tcp_seg_in', '--flow', f'10.0.2.15:80-10.0.2.2:{port}')
+        assert {e['rport'] for e in mine} == {port}
 
 
 def test_no_address_to_ask(run, tmp_path):
