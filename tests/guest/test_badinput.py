@@ -4,6 +4,7 @@ no file behind, and takes no more memory than it may.  No kernel runs here.
 What each reader makes of every bit and every length: tests/host/test_badinput.c.
 """
 
+import json
 import os
 import resource
 import struct
@@ -124,6 +125,15 @@ def test_memory_is_bounded(tmp_path):
     rc, said, mib = peak('info', '--max-mem=64M', tmp_path / 'many')
     assert (rc, said.count('\n')) == (3, 1) and '--max-mem' in said and mib <= 64 + 100  # and the file's own pages
     assert run('info', '--max-mem=lots', tmp_path / 'many')[0] == 2
+
+
+def test_text_in_json(tmp_path):
+    """A remark's UTF-8 comes back as the same text; a stray byte as the code point of its number."""
+    said = 'é€𝄞'.encode() + b'\xc3\xed\xa0\x80"'  # whole characters; then a cut one, half a surrogate pair
+    (tmp_path / 't').write_bytes(trace(slot(1, 1000).replace(b'said' + bytes(36), said + bytes(40 - len(said)))))
+    rc, out, _ = run('dump', '-q', '--json', tmp_path / 't')
+    assert rc == 0 and out.isascii()
+    assert json.loads(out)['fields']['text'] == 'é€𝄞\xc3\xed\xa0\x80"'
 
 
 def test_force(tmp_path):
