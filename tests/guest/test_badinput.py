@@ -136,6 +136,17 @@ def test_text_in_json(tmp_path):
     assert json.loads(out)['fields']['text'] == 'é€𝄞\xc3\xed\xa0\x80"'
 
 
+def test_not_recorded(tmp_path):
+    """The driver's events were switched off: what they would prove is not found to be true."""
+    meta = META.replace(b'end\n', b'event 3 ethif_rx NETIF a frame\n\tu16 len byte length\nend\n')
+    (tmp_path / 'c').write_bytes(capture(FRAME))
+    for events, says in (((3,), True), ((2, 3), False), ((1,), False)):
+        (tmp_path / 't').write_bytes(trace(b''.join(slot(k, 1000 * k, event) for k, event in enumerate(events, 1)), meta))
+        for check in ('--max-unmatched', '99'), ('--sandwich',):
+            rc, out, err = run('check', *check, tmp_path / 't', tmp_path / 'c')
+            assert rc == 1 and ('no e1000_rx in this trace, though 1 ethif_rx' in out + err) == says, (out, err)
+
+
 def test_force(tmp_path):
     """A damaged capture: refused; with --force the frames before the damage, and what was left out."""
     whole, head = capture(FRAME, FRAME, FRAME, FRAME), 24 + 2 * 76  # the third frame's own head
