@@ -29,10 +29,10 @@ COMMANDS = ('net-until', 'net-trace', 'net-why', 'net-ring', 'net-if', 'net-pcbs
 WORD = r'(?:-{1,2}[a-z]+|[A-Za-z0-9_.:-]+|\$_pkt|\$_sock|\$pkt\(\$_pkt\))'
 CONDITION = r'[a-z0-9_]+(?: if \w+ ?(?:==|!=|>=|<|&) ?[\w.,-]+)?(?: --(?:pkt|sock|skip) (?:\d+|\$_pkt|\$_sock))*'
 # No quotes, no assignment; of gdb's own $words those that only look.
-EXPRESSION = r'(?:\$(?:_pkt|_sock|pkt\(|pcb\(|sock\()|->|[\w .,+*&()\[\]-])+'
+EXPRESSION = r'(?:\$(?:_pkt|_sock|pkt\(|pcb\(|sock\()|->|[\w .,+*%&()\[\]-])+'
 
 FORMS = 'either {"stop": N, "command": "net-...", "where": {FIELD: VALUE}, "field": "NAME"} or ' \
-        '{"stop": N, "print": "an expression of names, numbers, -> . [] () + - * &"}'
+        '{"stop": N, "print": "an expression of names, numbers, -> . [] () + - * % &"}'
 
 
 # ---- what was handed in --------------------------------------------------

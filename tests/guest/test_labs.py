@@ -16,6 +16,9 @@ import pytest
 
 from vm import CAP, TOP
 
+if not os.path.isdir(os.path.join(TOP, 'labs', 'solutions')):
+    pytest.skip('a tree for students: no solutions to try', allow_module_level=True)
+
 LAB = os.path.join(TOP, 'labs', 'lab')
 NAMES = sorted(os.path.basename(path)[3:] for path in glob.glob(os.path.join(TOP, 'labs', 'lab[0-9]*')))
 
@@ -73,6 +76,27 @@ def test_lab_is_whole(name):
         for file, row in ((file, row) for row in key for file in row['file']):
             with open(os.path.join(TOP, file)) as f:
                 assert all(word + '(' in f.read() for word in row['function'][:1])
+
+
+@pytest.mark.parametrize('way, good', [
+    ({'print': '$pcb(80)->snd_nxt + 1'}, True), ({'print': 'cards[0].tx_prod % 256'}, True), ({'print': '(unsigned)cards[0].rx'}, True),
+    ({'print': '$_shell("id")'}, False), ({'print': '$_shell(id)'}, False), ({'print': 'x = 1'}, False), ({'print': '$eip++'}, False),
+    ({'print': 'ticks--'}, False), ({'print': '1234'}, False), ({'print': 'ticks\nshell id'}, False), ({'print': 'ticks") or 1 #'}, False),
+    ({'command': 'net-ring tx -n 4', 'field': 'head'}, True), ({'command': 'net-trace --pkt $_pkt', 'field': 'pkt'}, True),
+    ({'command': 'shell id', 'field': 'pkt'}, False), ({'command': 'ps | cat', 'field': 'pid'}, False),
+    ({'command': 'net-pbuf $_shell("id")', 'field': 'len'}, False), ({'command': 'net-pcap f', 'field': 'x'}, False),
+    ({'command': 'ps\nshell id', 'field': 'pid'}, False), ({'command': 'net-until e1000_rx', 'field': 'pkt'}, False)])
+def test_recipes(way, good):
+    """Lab 1: what gets to gdb, which could run anything here, and what does not."""
+    assert FRAME.plan('01').allowed(dict(way, stop=1), 1) == good and not FRAME.plan('01').allowed(dict(way, stop=2), 1)
+
+
+@pytest.mark.parametrize('text', ['', '[]', '{"lab": "05"}', '{"lab": "05", "variant": 99, "hints": 0, "files": {}}',
+                                  '{"lab": "05", "variant": 0, "hints": "x", "files": {}}'])
+def test_no_copy(text, tmp_path):
+    (tmp_path / '.lab.json').write_text(text)
+    code, _, complaint = lab('grade', '05', '--dir', str(tmp_path))
+    assert code == 2 and 'is no copy of a lab' in complaint and complaint.count('\n') == 1
 
 
 @pytest.fixture
