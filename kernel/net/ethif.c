@@ -215,7 +215,11 @@ late_reason(const struct pbuf *p)
 static __attribute__((noinline)) void
 drop_late(struct pbuf *p, u32 eip)
 {
-  report_drop(p->pkt, late_reason(p), p->fate & PKT_SENT ? DIR_OUT : DIR_IN, eip, &unknown);
+  struct headers h = {.len = p->tot_len};
+  const u8 *ip = p->payload; // all of them stand at their IP header, if they have come to one
+  if(p->len && ip[0] >> 4 == 4)
+    read_headers(&h, ip, p->len);
+  report_drop(p->pkt, late_reason(p), p->fate & PKT_SENT ? DIR_OUT : DIR_IN, eip, &h);
   p->fate |= FATE_DROP;
 }
 

@@ -18,6 +18,7 @@
 #include "lwip/netif.h"
 #include "lwip/pbuf.h"
 #include "lwip/priv/tcp_priv.h"
+#include "lwip/prot/icmp.h"
 #include "lwip/prot/ip4.h"
 #include "lwip/stats.h"
 #include "lwip/sys.h"
@@ -79,9 +80,12 @@ transport(const u8 *ip, u32 n)
   return be16_at(ip + 6) & 0x3fff || hlen < IP_HLEN || hlen + 8 > n ? 0 : ip + hlen;
 }
 
+static u8 icmp_type; // of the packet in input
+
 static void
 icmp_in(u32 pkt, const u8 *m)
 {
+  icmp_type = m[0];
   TRACE(icmp_in, .pkt = pkt, .sock = 0, .src = input.h.src, .dst = input.h.dst, .type = m[0], .code = m[1],
         .id = be16_at(m + 4), .seq = be16_at(m + 6));
 }
@@ -370,6 +374,14 @@ many(u32 addr)
   return (addr >> 28) >= 14;
 }
 
+// lwIP counts as unknown each ICMP message that it does not answer, also a well-formed error.
+static int
+is_icmp_error(const char *counter)
+{
+  return strcmp(counter, "icmp.proterr") == 0 && (icmp_type == ICMP_DUR || icmp_type == ICMP_SQ || icmp_type == ICMP_RD ||
+                                                  icmp_type == ICMP_TE || icmp_type == ICMP_PP);
+}
+
 // A broadcast or multicast source makes ip4_input drop with the general counter only.
 static u8
 ip_drop_reason(u8 reason)
@@ -394,6 +406,8 @@ lwt_stat(const char *counter, const char *function)
     watch_note(many(input.h.dst) ? DROP_TCP_HDR : DROP_NO_SOCKET, eip);
     return;
   }
+  if(is_icmp_error(counter))
+    return; // taken note of
   for(u32 i = 0; i < NELEM(reasons); i++)
     if(strcmp(counter, reasons[i].counter) == 0 &&
        (reasons[i].function == 0 || strcmp(function, reasons[i].function) == 0)) {
@@ -470,12 +484,21 @@ __wrap_pbuf_alloc(pbuf_layer layer, u16_t len, pbuf_type type)
   return TRACING(pbuf_alloc) ? alloc_traced(__builtin_frame_address(0)) : __real_pbuf_alloc(layer, len, type);
 }
 
+// lwIP clones what has to wait for a neighbour and lies in somebody else's memory, and
+// frees the original: the copy is the packet from here on.
 NOFUNC struct pbuf *
 __wrap_pbuf_clone(pbuf_layer layer, pbuf_type type, struct pbuf *p)
 {
-  if(!TRACING(pbuf_alloc))
-    return __real_pbuf_clone(layer, type, p);
-  return allocated(__real_pbuf_clone(layer, type, p), layer, type, SITE);
+  struct pbuf *copy = __real_pbuf_clone(layer, type, p);
+  if(TRACING(pbuf_alloc))
+    allocated(copy, layer, type, SITE);
+  if(copy && (p->fate & (PKT_SENT | PKT_ENDED)) == PKT_SENT) {
+    copy->pkt = p->pkt;
+    copy->born = p->born;
+    copy->fate = p->fate;
+    p->fate |= FATE_STACK | PKT_ENDED;
+  }
+  return copy;
 }
 
 NOFUNC struct pbuf *

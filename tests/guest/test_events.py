@@ -554,7 +554,7 @@ def linked(f):
         assert len({r['parent'] for r in rows}) == 1 and {f.packet[r['pkt']].ip.frag for r in rows} == seen
         assert sorted(r['off'] for r in rows) == [0, 1480, 2960] and fate(f, rows[0]['parent']) == ['STACK']
     # Loopback: what was sent is what comes in, under the same number; nothing else is both.
-    both = [pkt for pkt, rows in f.of.items() if {'icmp_out', 'icmp_in'} <= {r['event'] for r in rows}]
+    both = [pkt for pkt, rows in f.of.items() if {'sock_tx', 'ip_in'} <= {r['event'] for r in rows}]
     assert both and not any(pkt in f.packet for pkt in both)
     assert all(fate(f, pkt) for pkt in both)
     # A write and its segments

@@ -255,6 +255,32 @@ def test_bad_packet(wire, reason, make):
     assert story(wire, frame) == ([reason], ['DROP'])
 
 
+@pytest.mark.parametrize('kind', (3, 4, 5, 11, 12))
+def test_icmp_error_is_no_drop(wire, kind):
+    """Nobody asked for it, but it is well-formed and the stack has read it."""
+    frame = wire.ipv4(1, wire.icmp(kind, 0, 0, fresh()))
+    wire.send(frame)
+    get(wire)
+    assert story(wire, frame) == ([], ['STACK'])
+
+
+def test_pieces_wait_for_a_neighbour(wire):
+    """Pieces of a datagram to a host whose MAC is not known yet wait, leave, and are the
+    packets that they were before; none of them is a drop."""
+    host, before = addr('10.9.0.78'), len(events(wire, 'net_drop'))
+    wire.vm.send('ping -c 1 -s 4000 10.9.0.78\n')
+    wire.expect(lambda p: p.arp and p.arp.op == 1 and p.arp.tpa == host, 'a question for the MAC')
+    wire.send(wire.arp_packet(2, wire.guest, spa=host, tha=wire.guest_mac))
+    for _ in range(3):
+        wire.expect(lambda p: p.ip and p.ip.dst == host, 'a piece')
+    get(wire)
+    rows = events(wire, 'arp_queue', 'net_drop', 'pkt_end', 'e1000_tx')
+    waited = [row['pkt'] for row in rows if row['event'] == 'arp_queue' and row['ip'] == '10.9.0.78']
+    assert len(waited) == 3 and len([row for row in rows if row['event'] == 'net_drop']) == before
+    for pkt in waited:
+        assert [row.get('fate') for row in rows if row['pkt'] == pkt and row['event'] != 'arp_queue'] == [None, 'WIRE']
+
+
 @pytest.mark.parametrize('make', [row[2] for row in BAD if row[1] in ('ARP_BAD', 'IP_INHDR', 'IP_CSUM', 'ICMP_CSUM',
                                   'OTHERHOST', 'UDP_CSUM', 'UDP_LEN', 'TCP_CSUM', 'TCP_HDR')])
 def test_bad_packet_is_not_answered(wire, make):
