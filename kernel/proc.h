@@ -13,9 +13,9 @@ struct context {
 // One per CPU, reached through %gs.  Written by its own CPU only, but for the
 // words marked [x].
 struct cpu {
-  struct cpu *self;          // offset 0, so that mycpu() is one load
-  struct proc *proc;         // process running here, 0 when idle
-  struct nt_cpu *trace;      // its part of the ring page
+  struct cpu *self;     // offset 0, so that mycpu() is one load
+  struct proc *proc;    // process running here, 0 when idle
+  struct nt_cpu *trace; // its part of the ring page
   union {
     u32 trace_tag; // bytes 8-11 of each record it writes:
     struct {
