@@ -146,6 +146,43 @@ test_late(void **state)
   }
 }
 
+// The same without a frame: the TSC says the turn, from half a second to an hour after
+// power-on.  Where the TSC began elsewhere, or after so long that its rate could mean
+// either of two, the turn is not known, and is said not to be.
+static void
+test_turn(void **state)
+{
+  (void)state;
+  static const struct {
+    i64 late, born; // born: TSC ticks
+    bool known;
+  } tab[] = {{0, 0, true},
+             {4400000000, 0, true},
+             {13600000000, 0, true},
+             {45000000000, 0, true},
+             {600000000000, 0, true},
+             {3600000000000, 0, true},
+             {13600000000, 2700000000ll * 2, false},
+             {36000000000000, 0, false}};
+  for(u64 seed = 1; seed <= 20; seed++)
+    for(u32 i = 0; i < sizeof tab / sizeof tab[0]; i++) {
+      struct gen g;
+      struct session s;
+      gen_make(&g, (struct genopts){.seed = seed, .frames = 60, .late = tab[i].late, .born = tab[i].born});
+      assert_int_equal(gen_session(&g, &s), 0);
+      assert_false(s.al.anyturn);
+      assert_truth(&g, &s, 6000);
+      align_free(&s.al);
+      assert_int_equal(align_solve(&s.al, s.sync, s.nsync, 0, 0, 1000, 2700000, 0), 0);
+      if(s.al.anyturn == tab[i].known)
+        fail_msg("seed %llu, case %u: turn %s", seed, i, s.al.anyturn ? "not known" : "taken for known");
+      if(tab[i].known)
+        assert_truth(&g, &s, 6000);
+      session_close(&s);
+      gen_free(&g);
+    }
+}
+
 // A step of the TSC, as a stop of the machine makes it, gives two runs and a note.
 static void
 test_step(void **state)
@@ -432,6 +469,7 @@ main(void)
     cmocka_unit_test(test_identity),
     cmocka_unit_test(test_whole_seconds),
     cmocka_unit_test(test_late),
+    cmocka_unit_test(test_turn),
     cmocka_unit_test(test_step),
     cmocka_unit_test(test_small_steps),
     cmocka_unit_test(test_conflict_stepped),

@@ -92,6 +92,7 @@ struct genopts {
   } step[2];
   int syncs;   // per 100 frames, 0 = 10
   i64 late;    // ns after power-on at which the trace begins: what came before was overwritten
+  i64 born;    // TSC at power-on
   bool nosync; // no clock_sync at all
   bool ns;     // a capture that stamps in ns
   int miss;    // per cent of sent frames that the capture does not hold
@@ -378,7 +379,7 @@ gen_make(struct gen *g, struct genopts o)
   g->frame = calloc((size_t)o.frames + 16, sizeof *g->frame);
   g->w = 300000000 + g->o.late + gen_rand(g, 1000000);
   g->v0 = g->w - 1000 - gen_rand(g, 100000);
-  g->goff = gen_rand(g, 100000);
+  g->goff = (u64)o.born + gen_rand(g, 100000);
   g->rate = (u64)(2.7 * 4294967296.0) + gen_rand(g, 400000) - 200000;
   gen_header(g);
   for(int i = 0; i < 4; i++) {

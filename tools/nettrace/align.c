@@ -9,19 +9,22 @@
 // must overlap.  Everything is integer arithmetic, products have 128 bits;
 // nothing is averaged and no constraint is dropped without a word.
 //
-// A pause of the machine puts a small step between TSC and virtual clock: then
-// no one line fits.  The fewest runs of syncs that fit say where; but a run may
-// hide a smaller step, so from then on each sync bounds only what lies beside it:
-// an event between two gets the union of their bands, at any rate that the longest
-// run allows.  A clock whose steps contradict nothing is taken for steady.
+// A pause of the machine puts a small step between TSC and virtual clock, and a host
+// that adjusts its clock makes them slide: then no one line fits.  The fewest runs of
+// syncs that fit say where; but a run may hide a smaller step, so from then on each
+// sync bounds only what lies beside it: an event between two gets the union of their
+// bands, at any rate that the longest run allows.  A clock whose steps contradict
+// nothing is taken for steady.
 #include <stdlib.h>
 #include <string.h>
 #include "tool.h"
 
-#define LIMIT   (1ll << 60) // beyond this a stamp is nonsense
-#define PMHZ    3579545ll   // ticks of the PM timer in a second
-#define PMBITS  24          // it wraps
-#define MAXSTEP 5000ll      // ns that a pause may shift the clock: measured, 100 to a few 1000
+#define LIMIT   (1ll << 60)   // beyond this a stamp is nonsense
+#define PMHZ    3579545ll     // ticks of the PM timer in a second
+#define PMBITS  24            // it wraps
+#define MAXSTEP 5000ll        // ns that a pause may shift the clock: measured, 100 to a few 1000
+#define HPETNS  42949672960ll // ns until the HPET's low word wraps
+#define NEARBY  50000000ll    // ns between the TSC's zero and power-on, at most: QEMU starts both at once
 
 struct pt {
   i64 g, v;
@@ -353,7 +356,7 @@ static void
 note_cuts(struct align *a, const struct usync *s, const u32 *early, const u32 *late, u32 n)
 {
   i64 zero = s[0].hpet_ns - pm_ns(s[0].pmt); // to seconds since power-on, near enough for a note
-  char *text = xasprintf("the guest's clock stepped, as a pause of the machine makes it: %u runs of syncs, cut", n + 1);
+  char *text = xasprintf("no one line fits the guest's clock, which a pause of the machine or an adjusted clock of the host can cause: %u runs of syncs, cut", n + 1);
   for(u32 k = 0; k < n && k < 4; k++) {
     i64 from = (s[early[k] - 1].hpet_ns - zero) / 1000000, to = (s[late[k]].hpet_ns - zero) / 1000000;
     char *more = xasprintf("%s%s between %lld.%03lld and %lld.%03lld s", text, k ? "," : "", from / 1000, from % 1000, to / 1000, to % 1000);
@@ -421,6 +424,35 @@ unwrap(const struct align *a, const struct sync *s, u32 n, u32 *nout)
   }
   *nout = k;
   return u;
+}
+
+// The PM timer alone leaves open how often it had wrapped before the first sync: add
+// the turns that the TSC says, which QEMU starts at power-on.  Its rate is what the
+// syncs make it, and the host may have slewed its clock by a thousandth before.  More
+// than one number of turns within that error, or none (a TSC that began elsewhere):
+// the turn is not known.
+static bool
+add_turns(struct usync *u, u32 n, u64 tsc)
+{
+  const struct usync *e = &u[n - 1];
+  i64 dg = e->tsc - u[0].tsc, dv = e->hpet_ns - u[0].hpet_ns;
+  if(dv <= 0 || tsc > (u64)LIMIT)
+    return false;
+  i128 age = (i128)tsc * dv / dg, blur = (i128)(u[0].end - u[0].tsc + e->end - e->tsc) * dv / dg + 2 * MAXSTEP;
+  if(age > 1ll << 56 || blur > dv) // nonsense, and products must not overflow
+    return false;
+  i128 ticks = age * PMHZ / 1000000000, err = (NEARBY + age / 1000 + age * blur / dv) * PMHZ / 1000000000;
+  i128 turns = floordiv(ticks - u[0].pmt + (1 << (PMBITS - 1)), 1 << PMBITS);
+  i128 off = ticks - u[0].pmt - turns * (1 << PMBITS);
+  off = off < 0 ? -off : off;
+  if(off > err || off + err >= 1 << PMBITS || turns < 0)
+    return false;
+  i64 wraps = (i64)floordiv(pm_ns(u[0].pmt + (i64)turns * (1 << PMBITS)) - u[0].hpet_ns, HPETNS);
+  for(u32 i = 0; i < n; i++) {
+    u[i].pmt += (i64)turns * (1 << PMBITS);
+    u[i].hpet_ns += wraps > 0 ? wraps * HPETNS : 0;
+  }
+  return true;
 }
 
 // The band of V at g: its segment's, or the union of the two that it lies between.
@@ -542,7 +574,7 @@ static int
 join_k(struct align *a, const struct bracket *b)
 {
   bool both = a->pm && a->fr;
-  if(both && k_apart(a) > 2 * MAXSTEP && !shift_pm(a, true))
+  if(both && k_apart(a) > 2 * MAXSTEP && !shift_pm(a, true) && a->anyturn)
     shift_pm(a, false);
   a->gap = both ? k_apart(a) : 0;
   if(a->gap > 0) {
@@ -709,7 +741,9 @@ align_solve(struct align *a, const struct sync *s, u32 n, const struct bracket *
   int rc = 0;
   if(x.n >= 2 && u[x.n - 1].tsc > u[0].end) {
     a->method = CLK_ANCHORED;
+    a->anyturn = !add_turns(u, x.n, s[0].tsc);
     rc = anchor_stepped(a, &x);
+    a->anyturn &= !a->fr; // frames tell the turn
   } else if(!by_frames_alone(a, b, nb, q))
     by_rate(a, b, nb);
   free(u);

@@ -502,6 +502,8 @@ summary(const struct follower *w, const char *why)
   else
     fprintf(stderr, w->o->ascii ? "anchored +-%s us" : "anchored ±%s µs", band_str(align_half(&w->s.al, w->s.sync[w->s.nsync - 1].tsc)));
   fprintf(stderr, "; %llu events lost; %s\n", w->lost, why);
+  if(w->s.al.anyturn)
+    fprintf(stderr, "note: %s\n", ANYTURN_TEXT);
   if(w->wire.broken)
     fputs("note: the capture holds a record that is none: frames end there\n", stderr);
 }

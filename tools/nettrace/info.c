@@ -23,6 +23,8 @@ print_clock(const struct session *s, FILE *f)
     fprintf(f, "  K by frames        %lld .. %lld ns (%s µs wide)\n", a->frlo, a->frhi, us_str(a->frhi - a->frlo));
   if(a->shift)
     fprintf(f, "  moved by %lld ns to meet the frames (turns of the PM timer, or seconds of the date)\n", a->shift);
+  if(a->anyturn)
+    fprintf(f, "  %s\n", ANYTURN_TEXT);
   if(a->nrun > 1)
     fprintf(f, "  %s: each sync bounds only what lies beside it\n", a->note);
 }
@@ -120,7 +122,7 @@ info_json(const struct session *s, FILE *f)
     fprintf(f, "\"k_frames_ns\":[%lld,%lld],", a->frlo, a->frhi);
   if(a->pm)
     fprintf(f, "\"k_pmt_ns\":[%lld,%lld],", a->pmlo, a->pmhi);
-  fprintf(f, "\"method\":\"%s\",\"runs\":%u,\"shift_ns\":%lld,\"syncs\":%u},", method_name(a->method), a->nrun, a->shift, a->nsync);
+  fprintf(f, "\"method\":\"%s\",\"runs\":%u,\"shift_ns\":%lld,\"syncs\":%u,\"turn_known\":%s},", method_name(a->method), a->nrun, a->shift, a->nsync, a->anyturn ? "false" : "true");
   fprintf(f, "\"cpus\":%u,\"discarded\":%llu,\"events\":%u,\"frames\":%u,\"ip\":\"%s\",\"lost\":%llu,\"mac\":\"%s\",\"matched\":%u,", h->ncpu,
           s->b->discarded, s->b->nrec, s->cap.n, ip_str(h->ip), s->b->lost, mac_str(h->mac), s->nmatch);
   fprintf(f, "\"meta_hash\":%u,\"panicked\":%s,\"schema\":\"nettrace-info/1\",\"tsc_khz\":%u,\"unknown_events\":%u,", s->b->meta.hash,

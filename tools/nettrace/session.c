@@ -366,6 +366,8 @@ session_summary(const struct session *s, FILE *to)
   fprintf(to, "; %llu events lost\n", s->b->lost + s->b->discarded);
   if(s->al.note)
     fprintf(to, "note: %s\n", s->al.note);
+  if(s->al.anyturn)
+    fprintf(to, "note: %s\n", ANYTURN_TEXT);
   if(s->cap.note)
     fprintf(to, "note: %s\n", s->cap.note);
   if(s->trace.note)

@@ -334,6 +334,7 @@ struct align {
   struct segment *seg;
   i64 klo, khi;       // K used
   bool pm, fr;        // which measurements there were
+  bool anyturn;       // K is known but for whole turns of the PM timer: neither TSC nor frames tell
   i64 pmlo, pmhi;     // K by the PM timer
   i64 frlo, frhi;     // K by frames
   u32 frlo_i, frhi_i; // the brackets that give them
@@ -343,6 +344,7 @@ struct align {
   u32 nsync, nbracket;
   char *note;
 };
+#define ANYTURN_TEXT "times since power-on may be short by any number of the PM timer's turns (4.687 s each): how many came before the first clock_sync is not known"
 int align_solve(struct align *a, const struct sync *s, u32 ns, const struct bracket *b, u32 nb, u32 q, u32 khz, u64 base);
 void align_free(struct align *a);
 i64 align_lo(const struct align *a, u64 g);
