@@ -141,12 +141,80 @@ test_check_sandwich(void **state)
     }
   write_run(&g, g.len);
   assert_int_equal(run(cmd_check, (struct opts){.max_lost = -1, .max_unmatched = 0, .max_band = -1}), 1);
-  assert_true(said("never reached the wire") && said("no e1000_tx event"));
+  assert_true(said("not in the capture") && said("no e1000_tx event"));
   g.frame[moved].data[41] = 0;
   for(u32 i = 0; i < g.nframe; i++)
     g.frame[i].w += 250000; // the capture's clock is off by a quarter of a millisecond
   write_run(&g, g.len);
   assert_int_equal(run(cmd_check, (struct opts){NONE, .sandwich = true}), -EX_CONFLICT);
+  gen_free(&g);
+}
+
+// Turn every record of one event into one of another, which tells nothing here.
+static void
+switch_off(struct gen *g, u16 id)
+{
+  size_t first = g->len - g->nslot * sizeof(struct nt_slot);
+  for(size_t at = first; at < g->len; at += sizeof(struct nt_slot)) {
+    struct nt_slot slot;
+    memcpy(&slot, g->trace + at, sizeof slot);
+    slot.id = slot.id == id ? GEN_ODD : slot.id;
+    memcpy(g->trace + at, &slot, sizeof slot);
+  }
+}
+
+// An event that was switched off is no loss: no cross; and a check that needs it says so.
+static void
+test_switched_off(void **state)
+{
+  (void)state;
+  static const struct {
+    u16 id;
+    const char *says;
+    struct opts o;
+    const char *finds;
+  } tab[] = {
+    {GEN_RX, "e1000_rx was not recorded", {.max_lost = -1, .max_unmatched = 0, .max_band = -1}, "no e1000_rx in this trace"},
+    {GEN_TX, "e1000_tx was not recorded", {.max_lost = -1, .max_unmatched = 0, .max_band = -1}, "no e1000_tx in this trace"},
+    {GEN_END, "", {NONE, .noreason = "NOT_SPECIFIED"}, "nothing tells of drops"},
+  };
+  for(u32 i = 0; i < sizeof tab / sizeof tab[0]; i++) {
+    struct gen g;
+    gen_make(&g, (struct genopts){.seed = 7, .frames = 30});
+    switch_off(&g, tab[i].id);
+    write_run(&g, g.len);
+    assert_int_equal(run(cmd_ladder, (struct opts){NONE, .all = true, .width = 160, .ascii = true}), 0);
+    if(!said(tab[i].says) || said("came before") || said("never reached") || said(" x "))
+      fail_msg("case %u: the ladder tells of a loss", i);
+    if(run(cmd_check, tab[i].o) != 1 || !said(tab[i].finds))
+      fail_msg("case %u: not \"%s\"", i, tab[i].finds);
+    gen_free(&g);
+  }
+}
+
+// What lacks a partner, and no more than is known of it: a frame captured twice,
+// one behind the trace's end, one that the capture does not hold.
+static void
+test_only_what_is_known(void **state)
+{
+  (void)state;
+  struct gen g;
+  gen_make(&g, (struct genopts){.seed = 8, .frames = 20});
+  g.frame = realloc(g.frame, (g.nframe + 2) * sizeof *g.frame);
+  struct genframe *last = &g.frame[g.nframe - 1];
+  last[1] = *last;
+  last[2] = *last;
+  last[2].data[18] ^= 0x55; // of another datagram
+  last[2].w = g.w + 5000000000;
+  g.nframe += 2;
+  write_run(&g, g.len);
+  assert_int_equal(run(cmd_info, (struct opts){NONE}), 0);
+  assert_true(said(": twice in the capture") && said(": after the trace's last event") && !said("before the driver"));
+  gen_free(&g);
+  gen_make(&g, (struct genopts){.seed = 8, .frames = 20, .miss = 100});
+  write_run(&g, g.len);
+  assert_int_equal(run(cmd_info, (struct opts){NONE}), 0);
+  assert_true(said("e1000_tx: not in the capture") && !said("never reached"));
   gen_free(&g);
 }
 
@@ -308,6 +376,8 @@ main(void)
     cmocka_unit_test(test_checks),
     cmocka_unit_test(test_check_lost_and_drop),
     cmocka_unit_test(test_check_sandwich),
+    cmocka_unit_test(test_switched_off),
+    cmocka_unit_test(test_only_what_is_known),
     cmocka_unit_test(test_rows),
     cmocka_unit_test(test_bad_selections),
     cmocka_unit_test(test_ascii),

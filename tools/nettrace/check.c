@@ -267,6 +267,7 @@ static void
 check_recorded(struct check *c, const char *what)
 {
   static const char *const pair[2][2] = {{"e1000_rx", "ethif_rx"}, {"e1000_tx", "ethif_tx"}};
+  const u32 frames[2] = {c->s.count[UM_NORX] + c->s.count[UM_ANYRX], c->s.count[UM_NOTX]};
   for(int k = 0; k < 2; k++) {
     u32 n[2] = {0, 0};
     for(u32 i = 0; i < c->s.b->nrec; i++)
@@ -274,6 +275,8 @@ check_recorded(struct check *c, const char *what)
         n[j] += rec_is(&c->s, i, pair[k][j]);
     if(n[0] == 0 && n[1])
       find(c, what, "no %s in this trace, though %u %s: it was not recorded", pair[k][0], n[1], pair[k][1]);
+    else if(n[0] == 0 && frames[k])
+      find(c, what, "no %s in this trace: its %u frames cannot be checked", pair[k][0], frames[k]);
   }
 }
 
@@ -341,6 +344,8 @@ static void
 check_lost(struct check *c, i64 max)
 {
   const struct boot *b = c->s.b;
+  if(!c->s.have_trace)
+    find(c, "lost", "needs a trace");
   if((i64)(b->lost + b->discarded) <= max)
     return;
   for(u32 i = 0; i < b->nrec; i++)
@@ -357,6 +362,24 @@ check_band(struct check *c, i64 max_us)
     find(c, "band", "the clock is known to +-%s us only", band_str(c->s.band));
 }
 
+// Without net_drop nothing would be found: it is only known to be on where it stands, or
+// where the packets' ends stand and none of them is a drop.
+static void
+drops_recorded(struct check *c)
+{
+  u32 drops = 0, ends = 0, dropped = 0;
+  for(u32 i = 0; i < c->s.b->nrec; i++) {
+    const char *fate = rec_is(&c->s, i, "pkt_end") ? rec_named(c->s.b, &c->s.b->rec[i], "fate") : 0;
+    drops += rec_is(&c->s, i, "net_drop");
+    ends += fate != 0;
+    dropped += fate && !strcmp(fate, "DROP");
+  }
+  if(drops == 0 && dropped)
+    find(c, "drop", "no net_drop in this trace, though %u packets ended as DROP: it was not recorded", dropped);
+  if(drops == 0 && ends == 0)
+    find(c, "drop", "neither net_drop nor pkt_end in this trace: nothing tells of drops");
+}
+
 static int
 check_drops(struct check *c, const char *reasons)
 {
@@ -366,6 +389,7 @@ check_drops(struct check *c, const char *reasons)
     known |= listed(reasons, f->set->v[i].name);
   if(!known)
     return seterr(EX_BADUSE, "--no-drop %s: no such reason in this trace's metadata", reasons);
+  drops_recorded(c);
   for(u32 i = 0; i < c->s.b->nrec; i++) {
     const struct rec *r = &c->s.b->rec[i];
     const char *why = rec_is(&c->s, i, "net_drop") ? rec_named(c->s.b, r, "reason") : 0;

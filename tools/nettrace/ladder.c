@@ -258,7 +258,7 @@ put_own_frame(struct picture *p, u32 idx, u8 color)
   const char *what = cable == CABLE_LOST ? "lost on the cable" : cable        ? "damaged on the cable"
                                                                : u == UM_NONE ? 0
                                                                               : fate_text(u);
-  put_frame(p, &p->s->cap.f[idx], what, cable || (u != UM_NONE && u != UM_LATER), color);
+  put_frame(p, &p->s->cap.f[idx], what, cable || fate_is_loss(u), color);
 }
 
 static void

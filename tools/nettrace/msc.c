@@ -79,7 +79,7 @@ put_frame(struct chart *c, const struct item *it)
   snprintf(text, sizeof text, "%s%s%s%s", num, label, *more ? ", " : "", more);
   put_arrow(c, f->in ? L_PEER : L_WIRE, "->>", f->in ? L_WIRE : L_PEER, text);
   enum unmatched u = c->s->have_trace ? frame_fate(c->s, it->idx) : UM_NONE;
-  if(u != UM_NONE && f->in)
+  if(fate_is_loss(u) && f->in)
     put_arrow(c, L_WIRE, "-x", L_DRIVER, fate_text(u));
   else if(u != UM_NONE)
     put_note(c, L_WIRE, fate_text(u));

@@ -144,11 +144,80 @@ is_later(const struct session *s, const struct frame *f, bool last)
   return f->w + s->cap.q > w || (f->in && last && f->w > w - TICK_NS);
 }
 
+// What one walk over the records tells of the frames that have none.
+struct witness {
+  bool rx, tx, came; // the driver's events; events of what came in, behind the driver
+  i64 last;          // not after this, by the clock
+};
+
+static struct witness
+witnesses(const struct session *s)
+{
+  static const char *const behind[] = {"ethif_rx", "arp_in", "ip_in", "icmp_in", "udp_in", "tcp_seg_in"};
+  struct witness w = {.last = -(1ll << 62)};
+  for(u32 i = 0; i < s->b->nrec; i++) {
+    const struct event *e = rec_event(s->b, &s->b->rec[i]);
+    i64 t = e ? align_hi(&s->al, s->b->rec[i].ts) : w.last;
+    w.last = t > w.last ? t : w.last;
+    w.rx |= rec_is(s, i, "e1000_rx");
+    w.tx |= rec_is(s, i, "e1000_tx");
+    for(u32 k = 0; e && k < sizeof behind / sizeof behind[0]; k++)
+      w.came |= strcmp(e->name, behind[k]) == 0;
+  }
+  if(s->al.method < CLK_FRAMES)
+    w.last = 1ll << 62;
+  return w;
+}
+
+static int
+frame_cmp(const void *x, const void *y)
+{
+  const struct frame *a = *(const struct frame *const *)x, *b = *(const struct frame *const *)y;
+  return a->w != b->w ? (a->w < b->w ? -1 : 1) : a->key != b->key ? (a->key < b->key ? -1 : 1)
+                                                                  : 0;
+}
+
+// The matched frames, sorted: for finding the twin of one that is not.
+static const struct frame **
+matched_frames(const struct session *s, u32 *n)
+{
+  const struct frame **v = xmalloc((s->cap.n + 1) * sizeof *v);
+  *n = 0;
+  for(u32 i = 0; i < s->cap.n; i++)
+    if(s->cap.f[i].rec != NOREC)
+      v[(*n)++] = &s->cap.f[i];
+  if(*n)
+    qsort(v, *n, sizeof *v, frame_cmp);
+  return v;
+}
+
+// Why a frame without a record has none, where nothing was lost.
+static enum unmatched
+lone_frame(const struct session *s, const struct frame *f, const struct witness *w, bool twin)
+{
+  if(twin)
+    return UM_TWICE;
+  if(f->in && !w->rx)
+    return w->came ? UM_NORX : UM_ANYRX;
+  if(!f->in && !w->tx)
+    return UM_NOTX;
+  if(!f->full && !f->part)
+    return UM_CUT;
+  if(f->before)
+    return UM_BEFORE;
+  if(f->w > w->last && !s->trace.live)
+    return UM_PAST;
+  return f->in ? UM_NODRIVER : UM_NOEVENT;
+}
+
 // Decide for every frame without a record why it stands alone: first note between
 // which records its own would lie, then look whether anything was lost there.
 static void
 judge_frames(struct session *s)
 {
+  struct witness w = witnesses(s);
+  u32 nmatched;
+  const struct frame **twins = matched_frames(s, &nmatched);
   u32 n = s->cap.n, nrec = s->b->nrec, prev[2] = {0, 0}, next[2] = {nrec, nrec};
   u32 *from = xmalloc((n + 1) * sizeof *from), *lost = count_gaps(s->b);
   for(u32 i = 0; i < n; i++) {
@@ -163,12 +232,11 @@ judge_frames(struct session *s)
     f->fate = matched || !s->have_trace             ? UM_NONE
               : is_later(s, f, next[f->in] == nrec) ? UM_LATER
               : gap                                 ? UM_LOST
-              : f->before                           ? UM_BEFORE
-              : f->in                               ? UM_NODRIVER
-                                                    : UM_NOEVENT;
+                                                    : lone_frame(s, f, &w, nmatched && bsearch(&f, twins, nmatched, sizeof *twins, frame_cmp));
     if(matched)
       next[f->in] = f->rec;
   }
+  free(twins);
   free(from);
   free(lost);
 }
@@ -224,15 +292,28 @@ fate_text(enum unmatched u)
   static const char *const text[] = {
     [UM_NONE] = "matched",
     [UM_BEFORE] = "came before the driver listened",
+    [UM_NORX] = "e1000_rx was not recorded",
+    [UM_ANYRX] = "no e1000_rx in this trace",
+    [UM_NOTX] = "e1000_tx was not recorded",
+    [UM_PAST] = "after the trace's last event",
     [UM_NODRIVER] = "never reached the driver",
     [UM_LOST] = "events lost here",
     [UM_NOEVENT] = "no e1000_tx event",
-    [UM_NOWIRE] = "never reached the wire",
+    [UM_TWICE] = "twice in the capture",
+    [UM_CUT] = "cut too short to be found",
+    [UM_NOWIRE] = "not in the capture",
     [UM_NOFRAME] = "not in the capture",
     [UM_ENDS] = "capture ends before",
     [UM_LATER] = "after the last tick, not looked at yet",
   };
   return text[u];
+}
+
+// Is the frame known to have got lost, so that a cross may end its arrow?
+bool
+fate_is_loss(enum unmatched u)
+{
+  return u == UM_BEFORE || u == UM_NODRIVER;
 }
 
 // Is it the clock that --clock insists on?
@@ -353,9 +434,11 @@ session_summary(const struct session *s, FILE *to)
   fprintf(to, "%u events, ", s->b->nrec);
   if(s->have_cap) {
     fprintf(to, "%u frames: %u matched", s->cap.n, s->nmatch);
-    for(int u = UM_BEFORE; u < UM_LATER; u++)
-      if(s->count[u])
-        fprintf(to, ", %u %s", s->count[u], fate_text((enum unmatched)u));
+    for(int u = UM_BEFORE; u < UM_LATER; u++) {
+      u32 n = u == UM_NOWIRE ? 0 : s->count[u] + (u == UM_NOFRAME ? s->count[UM_NOWIRE] : 0); // the same words for both
+      if(n)
+        fprintf(to, ", %u %s", n, fate_text((enum unmatched)u));
+    }
   } else
     fputs("no capture", to);
   fprintf(to, "; clock %s", how[s->al.method]);

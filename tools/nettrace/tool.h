@@ -362,10 +362,16 @@ void match_rest(struct session *s);
 enum unmatched {
   UM_NONE,
   UM_BEFORE,   // frame in: came before the driver listened
+  UM_NORX,     // frame in: e1000_rx was not recorded
+  UM_ANYRX,    // frame in: the trace has no e1000_rx, nor anything else that came in
+  UM_NOTX,     // frame out: e1000_tx was not recorded
+  UM_PAST,     // frame: after the trace's last record
   UM_NODRIVER, // frame in: never reached the driver
   UM_LOST,     // its counterpart may be among the records lost here
   UM_NOEVENT,  // frame out: no e1000_tx
-  UM_NOWIRE,   // e1000_tx: never reached the wire
+  UM_TWICE,    // frame: stands twice in the capture, and the other one was matched
+  UM_CUT,      // frame: the capture holds too little of it
+  UM_NOWIRE,   // e1000_tx: not in the capture
   UM_NOFRAME,  // e1000_rx: not in the capture
   UM_ENDS,     // record: the capture ends before
   UM_LATER,    // frame: after the last tick of a live guest; no fault
@@ -407,6 +413,7 @@ bool rec_is(const struct session *s, u32 rec, const char *event);
 u64 rec_key(const struct session *s, const struct rec *r);
 u32 rec_kick(const struct session *s, u32 rec);
 const char *fate_text(enum unmatched u);
+bool fate_is_loss(enum unmatched u);
 extern bool ascii_only, verbose;
 extern enum method clock_wanted; // CLK_NONE = whichever there is
 void session_summary(const struct session *s, FILE *to);
