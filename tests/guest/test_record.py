@@ -1,6 +1,10 @@
-"""make record and make replay: the second run is the first, byte for byte.  10 s."""
+"""make record and make replay: the second run is the first, byte for byte; gdb goes back
+and forth in it.  20 s."""
 
+import json
 import os
+import random
+import shutil
 import subprocess
 
 import pytest
@@ -14,6 +18,36 @@ def record(verb, run):
     env = dict(os.environ, NETTRACE=NETTRACE, B=BUILD, RUN=str(run), APPEND='seed=7')
     return subprocess.run([os.path.join(TOP, 'tools', 'record'), verb], env=env, stdin=subprocess.DEVNULL, timeout=3 * CAP,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, check=False)
+
+
+def gdb(run, *commands):
+    """What the commands say in a replay: (rows, all of it)."""
+    said = subprocess.run([os.path.join(TOP, 'tools', 'gdb', 'start')], input='\n'.join(commands) + '\n', timeout=3 * CAP,
+                          env=dict(os.environ, NETTRACE=NETTRACE, B=BUILD, RUN=str(run), RR='replay'),
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, check=False).stdout
+    return [json.loads(line[line.index('{'):]) for line in said.splitlines() if '{"tsc"' in line], said
+
+
+@pytest.mark.skipif(not shutil.which('gdb'), reason='no gdb')
+def test_back_in_time(tmp_path):
+    """Some events of a recording, two ahead, three back: each is what was recorded, the
+    guest stands behind the line that emits it; what leads nowhere is said in one line."""
+    run = tmp_path / 'run'
+    assert record('record', run).returncode == 0
+    listed = subprocess.run([NETTRACE, 'dump', '--json', '-q', run], stdout=subprocess.PIPE, check=True).stdout
+    events = {row['seq']: row for row in map(json.loads, listed.splitlines()) if 'seq' in row}
+    order = sorted(events)
+    k, ahead = random.randrange(10, len(order) // 2), random.randrange(len(order) // 2, len(order))
+    rows, said = gdb(run, f'net-goto {order[k]} --json', f'net-goto {order[ahead]} --json', *['net-back --json'] * 3,
+                     f'net-goto {order[-1] + 9}', 'net-step', 'net-until e1000_rx')
+    assert [row['seq'] for row in rows] == [order[n] for n in (k, ahead, ahead - 1, ahead - 2, ahead - 3)], said
+    for row in rows:
+        want = events[row['seq']]
+        assert all(row[key] == want[key] for key in ('event', 'stage', 'pkt', 'sock', 'pid', 'ctx', 'tsc', 'fields')), said
+        assert row['line'].startswith('kernel/')
+    assert said.count('the recording has the events 0 to') == 1 and said.count('nothing may be written') == 2, said
+    _, said = gdb(tmp_path, 'net-back')
+    assert said.count('\n') == 1 and 'make record' in said
 
 
 def test_record_and_replay(tmp_path):

@@ -228,6 +228,7 @@ class Command(gdb.Command):
     columns = None
     empty = ''    # what to say when there is nothing to show
     mapped = True  # it needs the kernel where it is linked
+    attached = True  # it needs a guest
 
     def __init__(self):
         super().__init__(self.name, gdb.COMMAND_USER)
@@ -241,7 +242,7 @@ class Command(gdb.Command):
     def invoke(self, argument, from_tty):
         del from_tty
         options = self.parser.parse_args(gdb.string_to_argv(argument))
-        if gdb.selected_inferior().connection is None:
+        if self.attached and gdb.selected_inferior().connection is None:
             raise gdb.GdbError(f'{self.name}: no guest: it has ended, or gdb is not attached')
         try:
             if self.mapped:

@@ -6,6 +6,7 @@ The guest then runs at full speed until the record is complete.
 """
 
 import difflib
+import os
 import re
 
 import gdb
@@ -192,6 +193,8 @@ def newest(cpu):
 
 def go(event, options, words):
     """Run to the event; its row, and where we are."""
+    if os.environ.get('XV6_RECORDING'):
+        raise gdb.GdbError('in a replay nothing may be written into the guest: net-goto and net-back go from event to event')
     arm(event, options, words)
     stop = gdb.Breakpoint('trace_stop_here', internal=True, temporary=True)
     stop.silent = True

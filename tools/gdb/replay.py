@@ -1,0 +1,145 @@
+"""Back in time: net-goto, net-back.  They work on a recording (make record).
+
+QEMU repeats a recording exactly, but only forwards and only if nobody writes into the
+guest.  So a replay is begun anew for each step back, and the event is waited for with a
+watchpoint on the word of its slot that says "complete": which slot that is, the
+recording's own memory tells.
+"""
+
+import os
+import struct
+import subprocess
+
+import gdb
+
+from common import KERNBASE, check_kernel, number, var
+from nettrace import CONT, SLOT, Ring, page
+from run import Runner, here, newest, resume, run_to, select_emitter
+
+SEQ = 12  # where a slot's number lies in it
+
+replay = None  # the process that holds the replay, until its input ends
+
+
+class Recording:
+    """What the recorded run left in its memory: one ring, as one CPU was recorded."""
+
+    def __init__(self):
+        self.run = os.environ.get('XV6_RECORDING')
+        if not self.run:
+            raise gdb.GdbError('only in a replay: make record makes a recording, make gdb RR=replay looks at it')
+        with open(os.path.join(self.run, 'ram'), 'rb') as self.ram:
+            cpu = var('&nt_page.cpu[0]')
+            self.base, self.head = (self.word(int(cpu[field].address)) for field in ('ring_pa', 'head'))
+            self.nslots = self.word(int(var('&nt_page.hdr.nslots')))
+            self.first = {seq: self.start(seq) for seq in range(max(0, self.head - self.nslots), self.head)}
+
+    def word(self, addr):
+        self.ram.seek((addr & 0xffffffff) - KERNBASE)
+        return struct.unpack('<I', self.ram.read(4))[0]
+
+    def start(self, seq):
+        """The first slot of the record that this one belongs to."""
+        nsl = self.word(self.slot(seq) + 8) >> 24
+        return seq - (nsl - CONT if nsl & CONT else 0)
+
+    def slot(self, seq):
+        return KERNBASE + self.base + seq % self.nslots * SLOT
+
+
+def end():
+    """End the replay that runs, if one does."""
+    global replay
+    if replay is None:
+        return
+    try:
+        gdb.execute('disconnect', to_string=True)
+    except gdb.error:
+        pass  # it has ended itself
+    replay.stdin.close()
+    replay.wait()
+    replay = None
+
+
+def begin(recording):
+    """The replay again, from where the first event can come."""
+    global replay
+    end()
+    replay = subprocess.Popen([os.path.join(os.environ['XV6_TOP'], 'tools', 'record'), 'stand'], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, env=dict(os.environ, RUN=recording.run), start_new_session=True)
+    where = replay.stdout.readline().decode().strip()
+    if not where:
+        raise gdb.GdbError(f'{recording.run}: QEMU does not repeat it; make replay says why')
+    gdb.execute(f'target remote {where}/gdb.sock', to_string=True)
+    run_to('trace_select', hardware=True)
+    check_kernel()
+
+
+def go_to(recording, seq):
+    """Run to where the record that begins at slot seq is complete."""
+    if replay is None or int(page()['cpu'][0]['head']) > seq:
+        begin(recording)
+    addr = recording.slot(seq) + SEQ
+    watch = gdb.Breakpoint(f'*(unsigned *){addr:#x}', type=gdb.BP_WATCHPOINT, internal=True)
+    watch.silent = True
+    try:
+        while int(gdb.parse_and_eval(f'*(unsigned *){addr:#x}')) != seq + 1:
+            resume()
+    finally:
+        watch.delete()
+    select_emitter()
+    here.clear()
+    here.update(newest(0))
+    sal = gdb.selected_frame().find_sal()
+    return {**here, 'function': gdb.selected_frame().name(), 'line': f'{sal.symtab.filename}:{sal.line}' if sal.symtab else '?'}
+
+
+class NetGoto(Runner):
+    """net-goto SEQ [--json]
+
+In a replay: to the event with this number, forwards or back.  The guest stands right
+behind the line that recorded it, exactly as it did in the recording.
+
+  net-goto 100"""
+
+    name = 'net-goto'
+    attached = False
+
+    def arguments(self, parser):
+        parser.add_argument('seq', type=number)
+
+    def rows(self, options):
+        recording = Recording()
+        if not 0 <= options.seq < recording.head:
+            raise gdb.GdbError(f'net-goto: the recording has the events 0 to {recording.head - 1}')
+        yield go_to(recording, recording.first.get(options.seq, options.seq))
+
+
+class NetBack(Runner):
+    """net-back [--json]
+
+In a replay: to the event before the one we stand at.
+
+  net-goto 100
+  net-back"""
+
+    name = 'net-back'
+    attached = False
+
+    def arguments(self, parser):
+        pass
+
+    def rows(self, options):
+        recording = Recording()
+        if replay is None:
+            raise gdb.GdbError('net-back: go to an event first: net-goto 100')
+        ring = Ring(0, page()['cpu'][0], recording.nslots)
+        numbers = [seq for seq, _, _ in ring.records()][:2]
+        if len(numbers) < 2:
+            raise gdb.GdbError('net-back: this is the first event')
+        yield go_to(recording, numbers[1])
+
+
+for kind in (NetGoto, NetBack):
+    kind()
+gdb.events.gdb_exiting.connect(lambda _: end())
