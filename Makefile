@@ -209,7 +209,7 @@ BUILD   = $(MAKE) --no-print-directory -s -j$(shell nproc)
 
 help: ## this list
 	@echo 'Use: make VERB [VARIABLE=VALUE]...'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-14s%s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-22s%s\n", $$1, $$2}'
 	@echo 'Variables: CPUS=1..8  B=DIR  V=1 (show commands)  OPT=-Og  CC=clang  WERROR=1'
 	@echo '           DEBUG=1 (the kernel checks itself)  USERPROGS_EXTRA=DIR (its *.c go on the disk)'
 	@echo '           LWIP_DIR=DIR  TOOLPREFIX=i686-linux-gnu-  QEMU=PROGRAM  SLOW=2 (patience of tests)'

@@ -256,6 +256,10 @@ test_bad_selections(void **state)
   assert_refused(run(cmd_ladder, (struct opts){NONE, .layer = "STACK,FOO"}), "--layer FOO");
   assert_refused(run(cmd_dump, (struct opts){NONE, .layer = ""}), "WIRE DRIVER NETIF");
   assert_int_equal(run(cmd_ladder, (struct opts){NONE, .layer = "WIRE,STACK", .width = 80}), 0);
+  assert_refused(run(cmd_ladder, (struct opts){NONE, .from = "2", .to = "1"}), "empty range");
+  assert_refused(run(cmd_ladder, (struct opts){NONE, .only = ""}), "--only");
+  assert_refused(run(cmd_ladder, (struct opts){NONE, .flow = "10.0.2.15:99999-10.0.2.2:1"}), "needs A:p-B:p");
+  assert_refused(run(cmd_ladder, (struct opts){NONE, .flow = "10.0.2.15:9-10.0.2.2:1"}), "no such TCP connection");
   assert_refused(run(cmd_ladder, (struct opts){NONE, .packets = "3-2", .width = 80}), "empty range");
   assert_refused(run(cmd_ladder, (struct opts){NONE, .packets = "0", .width = 80}), "empty range");
   assert_refused(run(cmd_ladder, (struct opts){NONE, .packets = "700-800", .width = 80}), "none of the selection's");

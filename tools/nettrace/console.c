@@ -278,5 +278,7 @@ cmd_monitor(struct opts *o)
   char *out = strchr(text, '\n'); // up to there it is the echo
   if(out)
     fputs(out + 1, stdout);
+  if(out && strstr(out, "unknown command: "))
+    return EX_FOUND;
   return whole || strncmp(cmd, "q", 1) == 0 ? 0 : seterr(EX_BADIN, "the monitor went away");
 }

@@ -299,6 +299,11 @@ flow_parse(const char *s, struct flow *f)
   char end;
   if(sscanf(s, "%u.%u.%u.%u:%u-%u.%u.%u.%u:%u%c", &a[0], &a[1], &a[2], &a[3], &p, &b[0], &b[1], &b[2], &b[3], &q, &end) != 10)
     return false;
+  for(int i = 0; i < 4; i++)
+    if(a[i] > 255 || b[i] > 255)
+      return false;
+  if(p > 0xffff || q > 0xffff)
+    return false;
   f->laddr = a[0] << 24 | a[1] << 16 | a[2] << 8 | a[3];
   f->raddr = b[0] << 24 | b[1] << 16 | b[2] << 8 | b[3];
   f->lport = (u16)p;

@@ -260,7 +260,7 @@ flow_select(struct session *s, const struct opts *o, bool pick, struct selection
   if(o->flow) {
     struct flow f, back;
     if(!flow_parse(o->flow, &f))
-      return seterr(EX_BADUSE, "--flow %s: needs A:p-B:p, as in 10.0.2.15:80-10.0.2.2:40000", o->flow);
+      return seterr(EX_BADUSE, "--flow %s: needs A:p-B:p of a TCP connection, as in 10.0.2.15:80-10.0.2.2:40000", o->flow);
     back = (struct flow){f.raddr, f.laddr, f.rport, f.lport};
     t = list_flows(s, &sel->nflow);
     for(u32 i = 0; i < sel->nflow; i++)
@@ -270,7 +270,7 @@ flow_select(struct session *s, const struct opts *o, bool pick, struct selection
       }
     if(!sel->have_flow) {
       free(t);
-      return seterr(EX_BADUSE, "--flow %s: no such connection in this run", o->flow);
+      return seterr(EX_BADUSE, "--flow %s: no such TCP connection in this run", o->flow);
     }
   } else if(pick) {
     u32 best = 0;

@@ -142,7 +142,7 @@ static const struct flag {
   u32 groups;
   const char *arg, *does;
 } flags[] = {
-  {"--flow", FLAG_STR, offsetof(struct opts, flow), G_PICK, "A:p-B:p", "rows of this connection, either end first"},
+  {"--flow", FLAG_STR, offsetof(struct opts, flow), G_PICK, "A:p-B:p", "rows of this TCP connection, either end first"},
   {"--pid", FLAG_NUM, offsetof(struct opts, pid), G_PICK, "P", "rows of process P and of the packets it touched"},
   {"--only", FLAG_STR, offsetof(struct opts, only), G_PICK, "EVENT,..", "just these events (* allowed)"},
   {"--layer", FLAG_STR, offsetof(struct opts, layer), G_PICK, "STAGE,..", "just these: WIRE DRIVER NETIF STACK SOCKET SYSCALL CPU META MEM"},
@@ -150,7 +150,7 @@ static const struct flag {
   {"--from", FLAG_STR, offsetof(struct opts, from), G_CUT, "T", "from here: seconds since power-on, or with us, ms, s"},
   {"--to", FLAG_STR, offsetof(struct opts, to), G_CUT, "T", "up to here"},
   {"--all", FLAG_BOOL, offsetof(struct opts, all), G_ROWS, "", "every row, not one connection"},
-  {"--width", FLAG_NUM, offsetof(struct opts, width), G_WIDTH, "N", "columns (default: the terminal's, else 120)"},
+  {"--width", FLAG_NUM, offsetof(struct opts, width), G_WIDTH, "N", "80 to 400 columns (default: the terminal's, else 120)"},
   {"--color", FLAG_COLOR, 0, G_WIDTH | G_FOLLOW, "WHEN", "auto, always or never; NO_COLOR is honoured"},
   {"--ascii", FLAG_BOOL, offsetof(struct opts, ascii), G_RUN | G_FOLLOW, "", "no character beyond ASCII"},
   {"--svg", FLAG_BOOL, offsetof(struct opts, svg), G_HTML, "", "the bare picture, for a document"},
@@ -212,6 +212,16 @@ help(const struct command *c)
     printf("\n%s", example);
 }
 
+// Exit code once all stands on standard output.
+static int
+printed(void)
+{
+  if(fflush(stdout) == 0 && !ferror(stdout))
+    return EX_OK;
+  fprintf(stderr, "nettrace: standard output: %s\n", strerror(errno));
+  return EX_BADIN;
+}
+
 // 512M, 2G, or bytes: how much memory a command may take.  Returns 0, or what is wrong.
 static const char *
 set_memory(const char *val)
@@ -259,6 +269,15 @@ find_flag(const struct command *c, const char *name, size_t n)
   return other;
 }
 
+// The numbers that a flag can mean anything by.
+static bool
+sensible(const struct flag *f, i64 n)
+{
+  if(f->off == offsetof(struct opts, width))
+    return n >= 80 && n <= 400;
+  return n > 0 || (f->off != offsetof(struct opts, rows) && f->off != offsetof(struct opts, limit));
+}
+
 // Store one flag's value.  Returns 0, or what is wrong with it.
 static const char *
 set_flag(struct opts *o, const struct flag *f, const char *val)
@@ -275,7 +294,10 @@ set_flag(struct opts *o, const struct flag *f, const char *val)
   case FLAG_NUM:
     errno = 0;
     *(i64 *)(void *)at = strtoll(val, &end, 10);
-    return *val == 0 || *end || errno || *val == '-' ? "needs a number" : 0;
+    if(*val == 0 || *end || errno || *val == '-')
+      return "needs a number";
+    return sensible(f, *(i64 *)(void *)at) ? 0 : f->off == offsetof(struct opts, width) ? "needs 80 to 400 columns"
+                                                                                        : "needs a number from 1 on";
   case FLAG_COND:
     if(o->ncond == (int)(sizeof o->conds / sizeof o->conds[0]))
       return "given too often";
@@ -353,7 +375,7 @@ main(int argc, char **argv)
   int skip = argc > 1 ? 2 : 1;
   if(argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0)) {
     usage(stdout);
-    return 0;
+    return printed();
   }
   if(c == 0 && (argv[1][0] == '-' || file_kind(argv[1]) != F_NONE)) { // no command = ladder
     c = &commands[0];
@@ -369,7 +391,7 @@ main(int argc, char **argv)
   int rc = parse_flags(c, &o, argc - skip, argv + skip);
   if(rc == 1) {
     help(c);
-    return 0;
+    return printed();
   }
   ascii_only = o.ascii;
   verbose = o.verbose;

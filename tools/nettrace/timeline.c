@@ -204,6 +204,8 @@ select_time(struct session *s, const struct opts *o, struct selection *sel)
   i64 from = -(1ll << 62), to = 1ll << 62;
   if((o->from && parse_time("--from", o->from, &from) < 0) || (o->to && parse_time("--to", o->to, &to) < 0))
     return -EX_BADUSE;
+  if(from > to)
+    return seterr(EX_BADUSE, "--from %s --to %s: an empty range: the earlier time first", o->from, o->to);
   for(u32 i = 0; i < s->nitem; i++)
     sel->show[i] &= s->item[i].w >= from && s->item[i].w <= to;
   return 0;
@@ -244,6 +246,8 @@ check_layers(const struct session *s, const char *list)
 int
 names_known(const struct session *s, const struct opts *o)
 {
+  if(o->only && !*o->only)
+    return seterr(EX_BADUSE, "--only: names no event");
   for(const char *p = o->only; p && *p; p += strcspn(p, ","), p += *p != 0) {
     char pat[64];
     snprintf(pat, sizeof pat, "%.*s", (int)strcspn(p, ","), p);

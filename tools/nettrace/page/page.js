@@ -88,21 +88,22 @@ let disp = [];      // what the picture holds: a row or a fold each
 let pids = [];      // whose sleep the process lane shows
 let opened = [];    // folds that are open, oldest first
 let folded = '';    // what to say about folds
-let cur = 0, pinned = false, trueTime = false, view = null, zero = 0, scale = 1;
+let cur = 0, pinned = null, trueTime = false, view = null, zero = 0, scale = 1;
 const color = new Map();
 
 function filter() {
   const m = F.flow && F.flow !== D.pick ? members(F.flow) : null;
   const word = F.text.toLowerCase();
-  rows = R.filter(r => (!F.flow || (m ? inFlow(r, m) : r.flags & PICK)) && (!F.pid || r.pid === F.pid) && !F.hidden.has(r.lane) &&
+  const all = R.filter(r => (!F.flow || (m ? inFlow(r, m) : r.flags & PICK)) && (!F.pid || r.pid === F.pid) &&
     (!F.layer || (r.frame ? 'WIRE' : r.e ? r.e[1] : '') === F.layer) &&
     (!word || (r.name + ' ' + r.label + ' ' + (r.more || '') + ' #' + r.pkt).toLowerCase().includes(word)));
+  rows = all.filter(r => !F.hidden.has(r.lane));
   pids = F.pid ? [F.pid] : F.flow ? (m ? [...m.pid] : D.pids) : [];
   color.clear();
   for(const r of rows)
     if(r.pkt && !color.has(r.pkt))
       color.set(r.pkt, COLORS[color.size % COLORS.length]);
-  const first = rows.find(r => r.frame) || rows[0];
+  const first = all.find(r => r.frame) || all[0]; // lanes that are hidden do not move it
   zero = first ? first.t : 0;
   fold();
 }
@@ -525,7 +526,7 @@ function ticks(s, at) {
 
 const REACHED = {irq: '#adb5bd', wire: '#868e96', 2: '#66d9e8', 3: '#8ce99a', 4: '#ffe066', 5: '#d0bfff', 6: '#74c0fc'};
 const WAITS = {
-  'wire>irq': 'the card holds its interrupt', 'irq>driver': 'netd is woken and gets to run', 'wire>driver': 'until the driver looks',
+  'wire>irq': 'until the interrupt: the card, or the host', 'irq>driver': 'netd is woken and gets to run', 'wire>driver': 'until the driver looks',
   'driver>netif': 'frame to interface', 'netif>stack': 'Ethernet to IP', 'stack>stack': 'inside IP and TCP', 'netif>netif': 'inside the interface',
   'driver>driver': 'inside the driver', 'stack>socket': 'TCP to socket', 'socket>socket': 'queued at the socket',
   'socket>process': 'the process is woken, waits for a CPU', 'process>process': 'in the system call', 'process>socket': 'the process comes to read it',
@@ -534,7 +535,7 @@ const WAITS = {
 // Where these differ for a packet that the guest sends.
 const WAITS_OUT = {'driver>stack': 'until it is sent again', 'socket>process': 'until the call returns', 'process>socket': 'into the socket', 'socket>stack': 'TCP makes a segment', 'process>stack': 'TCP makes a segment', 'wire>driver': 'the card says it is sent'};
 // All other waits, by what they lead to.
-const UNTIL = {irq: 'the card holds its interrupt', wire: 'until it is on the wire', driver: 'until the driver goes on', netif: 'until the interface has it',
+const UNTIL = {irq: 'until the interrupt: the card, or the host', wire: 'until it is on the wire', driver: 'until the driver goes on', netif: 'until the interface has it',
   stack: 'until IP and TCP go on', socket: 'until the socket has it', process: 'the process is woken, waits for a CPU'};
 const LNAME = ['peer', 'wire', 'driver', 'netif', 'stack', 'socket', 'process'];
 
@@ -664,8 +665,9 @@ function select(k, show = true) {
     g.focus({preventScroll: true});
     g.scrollIntoView({block: 'center'});
   }
-  if(pinned)
-    detail();
+  if(pinned && show)
+    pinned = disp[cur].r;
+  detail();
 }
 function go(found) {
   found >= 0 ? select(found) : tell('There is none in this direction.');
@@ -692,8 +694,8 @@ function bytes(r) {
 }
 // The pinned row: all that is known of it.
 function detail() {
-  const box = el('detail'), d = disp[cur], r = d && d.r;
-  box.hidden = !pinned || !r;
+  const box = el('detail'), r = pinned;
+  box.hidden = !r;
   box.textContent = '';
   if(box.hidden)
     return;
@@ -743,7 +745,7 @@ function draw() {
     e.style.width = trueTime ? '' : scale * 100 + '%';
   heads(el('heads'));
   if(!rows.length)
-    html('p', {class: 'under'}, p, 'Nothing to show: the filter leaves no row.');
+    html('p', {class: 'under'}, p, 'Nothing to show: ' + (F.hidden.size ? 'lanes are hidden. 1 to 7 show them again, Esc shows all.' : 'the filter leaves no row.'));
   else if(trueTime)
     drawTrue(p);
   else
@@ -753,11 +755,13 @@ function draw() {
   select(cur, false);
 }
 function refilter() {
-  const keep = disp[cur] && disp[cur].r;
+  const keep = pinned || disp[cur] && disp[cur].r;
   opened = [];
   view = null;
   filter();
   cur = Math.max(0, disp.findIndex(d => d.r === keep));
+  if(keep && !rows.includes(keep)) // the next one that is shown
+    cur = Math.max(0, disp.findIndex(d => d.r.i >= keep.i));
   follow(0);
   draw();
   drawWaits(el('waits'));
@@ -779,7 +783,7 @@ function zoom(by, mid) {
     scale = Math.max(.5, Math.min(3, scale / by));
     return draw();
   }
-  const keep = disp[cur] && disp[cur].r, m = mid === undefined ? (view.t0 + view.t1) / 2 : mid;
+  const keep = disp[cur] && disp[cur].r, m = mid !== undefined ? mid : keep ? keep.t : (view.t0 + view.t1) / 2;
   view = {t0: m - (m - view.t0) * by, t1: m + (view.t1 - m) * by};
   if(view.t1 - view.t0 < 1000)
     view.t1 = view.t0 + 1000;
@@ -801,7 +805,7 @@ function act() {
     draw();
     return select(Math.max(0, disp.findIndex(x => x.fold && x.fold.id === d.fold.id)));
   }
-  pinned = true;
+  pinned = d.r;
   follow(d.r.pkt);
   detail();
 }
@@ -809,7 +813,7 @@ function back() {
   if(!el('help').hidden)
     el('help').hidden = true;
   else if(pinned) {
-    pinned = false;
+    pinned = null;
     follow(0);
     detail();
   } else if(F.text || F.layer || F.pid || F.hidden.size) {
@@ -981,7 +985,16 @@ function selftest() {
     press('Enter'); is(!el('detail').hidden && el('detail').textContent.includes('#' + pkt), 'Enter pins');
     press('Escape'); is(el('detail').hidden, 'Escape unpins');
     move('click', rowOf(k)); is(!el('detail').hidden, 'a click pins');
-    press('Escape');
+    const said = el('detail').textContent;
+    for(const key of '1234567') {
+      press(key, document.body);
+      is(el('detail').textContent === said, 'a pinned row stays, hidden or not');
+    }
+    is(!rows.length && main().textContent.includes('Esc'), 'without lanes: how to get them back');
+    for(const key of '1234567')
+      press(key, document.body);
+    is(el('detail').textContent === said && disp[cur].r.pkt === pkt, 'and with them again');
+    press('Escape', document.body);
   }
   for(const bar of el('waits').querySelectorAll('.row')) {
     const waits = segments(journey(+bar.dataset.pkt)), most = waits.reduce((a, b) => b.ns > a.ns ? b : a);
