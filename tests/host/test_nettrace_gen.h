@@ -113,7 +113,8 @@ struct gen {
   u32 nslot, truthcap;
   i64 *truth; // by slot: when it was written
   struct genframe {
-    i64 w;
+    i64 sent; // when, in truth
+    i64 w;    // its stamp
     u8 data[128];
     u32 len;
     u32 slot; // of its e1000_rx or e1000_tx among all slots, or ~0
@@ -242,6 +243,7 @@ static void
 gen_capture(struct gen *g, i64 w, const u8 *data, u32 len, u32 slot)
 {
   struct genframe *f = &g->frame[g->nframe++];
+  f->sent = w;
   f->w = (g->o.ns ? w : w / 1000 * 1000) + g->o.zone;
   memcpy(f->data, data, len);
   f->len = len;

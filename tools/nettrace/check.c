@@ -358,6 +358,8 @@ check_band(struct check *c, i64 max_us)
 {
   if(c->s.al.method < CLK_FRAMES)
     find(c, "band", "the clock has no bound: neither syncs nor frames");
+  else if(c->s.al.anyturn)
+    find(c, "band", "%s", ANYTURN_TEXT);
   else if(c->s.band > max_us * 1000)
     find(c, "band", "the clock is known to +-%s us only", band_str(c->s.band));
 }
@@ -434,5 +436,5 @@ cmd_check(struct opts *o)
   if(!o->quiet)
     session_summary(&c.s, stderr);
   return rc ? rc : rc2 ? rc2
-                       : c.n > 0 || (o->strict && (c.s.trace.note || c.s.cap.note));
+                       : c.n > 0 || (o->strict && (session_noted(&c.s)));
 }

@@ -397,7 +397,7 @@ put_clock(struct page *p)
 {
   static const char *const how[] = {"none", "guest time", "frames only", "anchored", "identity"};
   fprintf(p->f, "\"clock\":\"%s\",\"band\":\"%s\",\n", p->s->have_trace ? how[p->s->al.method] : "wire only",
-          p->s->al.method >= CLK_FRAMES && p->s->have_cap ? band_str(p->s->band) : "");
+          p->s->al.method >= CLK_FRAMES && p->s->have_cap ? band_str(p->s->wire) : "");
 }
 
 static void
@@ -476,5 +476,5 @@ cmd_html(struct opts *o)
     session_summary(&s, stderr);
   if(p.left && !o->quiet)
     fprintf(stderr, "note: the page holds the first %u packets, %u rows of later ones are left out: choose with --from/--to or --flow\n", MAXPKT, p.left);
-  return rc ? rc : o->strict && (s.crossed || s.trace.note || s.cap.note);
+  return rc ? rc : o->strict && (s.crossed || session_noted(&s));
 }

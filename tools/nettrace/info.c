@@ -17,6 +17,10 @@ print_clock(const struct session *s, FILE *f)
 {
   const struct align *a = &s->al;
   fprintf(f, "clock     %s, ±%s µs at the matched frames; %u syncs, %u frame bounds\n", method_name(a->method), band_str(s->band), a->nsync, a->nbracket);
+  if(s->have_cap && a->method >= CLK_FRAMES)
+    fprintf(f, "  stamps cut to %s µs: a frame was up to that much later than its own; between wire and kernel ±%s µs\n", us_str(s->cap.q), band_str(s->wire));
+  if(a->pm || a->fr)
+    fputs("  K: when the guest's clock began, on the capture's; found twice, each time as from .. to\n", f);
   if(a->pm)
     fprintf(f, "  K by the PM timer  %lld .. %lld ns (%s µs wide)\n", a->pmlo, a->pmhi, us_str(a->pmhi - a->pmlo));
   if(a->fr)
@@ -122,7 +126,7 @@ info_json(const struct session *s, FILE *f)
     fprintf(f, "\"k_frames_ns\":[%lld,%lld],", a->frlo, a->frhi);
   if(a->pm)
     fprintf(f, "\"k_pmt_ns\":[%lld,%lld],", a->pmlo, a->pmhi);
-  fprintf(f, "\"method\":\"%s\",\"runs\":%u,\"shift_ns\":%lld,\"syncs\":%u,\"turn_known\":%s},", method_name(a->method), a->nrun, a->shift, a->nsync, a->anyturn ? "false" : "true");
+  fprintf(f, "\"method\":\"%s\",\"runs\":%u,\"shift_ns\":%lld,\"syncs\":%u,\"turn_known\":%s,\"wire_ns\":%lld},", method_name(a->method), a->nrun, a->shift, a->nsync, a->anyturn ? "false" : "true", s->wire);
   fprintf(f, "\"cpus\":%u,\"discarded\":%llu,\"events\":%u,\"frames\":%u,\"ip\":\"%s\",\"lost\":%llu,\"mac\":\"%s\",\"matched\":%u,", h->ncpu,
           s->b->discarded, s->b->nrec, s->cap.n, ip_str(h->ip), s->b->lost, mac_str(h->mac), s->nmatch);
   fprintf(f, "\"meta_hash\":%u,\"panicked\":%s,\"schema\":\"nettrace-info/1\",\"tsc_khz\":%u,\"unknown_events\":%u,", s->b->meta.hash,
@@ -157,5 +161,5 @@ cmd_info(struct opts *o)
   rc = out_close(&out, true);
   if(!o->quiet)
     session_summary(&s, stderr);
-  return rc ? rc : o->strict && (s.trace.note || s.cap.note || s.b->backwards);
+  return rc ? rc : o->strict && (session_noted(&s) || s.b->backwards);
 }

@@ -381,7 +381,7 @@ put_title(struct picture *p)
   }
   fprintf(p->f, "0 = first %s shown", p->from_frame ? "frame" : "row");
   if(p->s->al.method >= CLK_FRAMES && p->s->have_cap)
-    fprintf(p->f, "; between wire and kernel %s%s %ss", p->ascii ? "+-" : "±", band_str(p->s->band), glyph(p, "µ"));
+    fprintf(p->f, "; between wire and kernel %s%s %ss", p->ascii ? "+-" : "±", band_str(p->s->wire), glyph(p, "µ"));
   if(p->narrow)
     fprintf(p->f, "\npeer and wire share a lane: %s comes in, %s goes out", glyph(p, "▶"), glyph(p, "◀"));
   fputs("\n\n", p->f);
@@ -499,5 +499,5 @@ cmd_ladder(struct opts *o)
   rc = out_close(&out, true);
   if(!o->quiet)
     session_summary(&s, stderr);
-  return rc ? rc : o->strict && (s.crossed || s.trace.note || s.cap.note);
+  return rc ? rc : o->strict && (s.crossed || session_noted(&s));
 }

@@ -137,7 +137,7 @@ journey(char *to, const struct session *s, const struct prow *v, u32 n, u32 fram
     if(e)
       k += (size_t)snprintf(to + k, MAXCOMMENT - k, "%s%s%sus %.40s", k ? " | " : "", d < 0 ? "" : "+", us_str(d), e->name);
   }
-  snprintf(to + k, MAXCOMMENT - k, " (packet #%u, clock %s%sus)", pkt, ascii_only ? "+-" : "±", band_str(s->band));
+  snprintf(to + k, MAXCOMMENT - k, " (packet #%u, clock %s%sus)", pkt, ascii_only ? "+-" : "±", band_str(s->wire));
 }
 
 // A record on an interface at time w; frame: the number of its frame, 0 = none.

@@ -43,6 +43,14 @@ session_time(const struct session *s, const struct rec *r)
   return align_mid(&s->al, r->ts);
 }
 
+// What half becomes where one end of a difference is a frame: its stamp was cut to a
+// whole q, so the frame was up to q - 1 later than that, whatever the clock.
+i64
+wire_band(const struct session *s, i64 half)
+{
+  return half + (s->cap.q ? s->cap.q - 1 : 0);
+}
+
 static void
 find_syncs(struct session *s)
 {
@@ -268,6 +276,7 @@ count_fates(struct session *s)
     i64 h = align_half(&s->al, s->sync[i].tsc);
     s->band = h > s->band ? h : s->band;
   }
+  s->wire = wire_band(s, s->band);
 }
 
 enum unmatched
@@ -420,6 +429,13 @@ session_close(struct session *s)
   free(s->item);
 }
 
+// Does a note tell of something that --strict makes a finding?
+bool
+session_noted(const struct session *s)
+{
+  return s->trace.note || s->cap.note || s->al.note || s->al.anyturn;
+}
+
 // The line that ends every command's stderr.
 void
 session_summary(const struct session *s, FILE *to)
@@ -444,6 +460,8 @@ session_summary(const struct session *s, FILE *to)
   fprintf(to, "; clock %s", how[s->al.method]);
   if(s->al.method >= CLK_FRAMES)
     fprintf(to, ascii_only ? " +-%s us" : " ±%s µs", band_str(s->band));
+  if(s->al.method >= CLK_FRAMES && s->have_cap)
+    fprintf(to, ascii_only ? ", +-%s us to the wire" : ", ±%s µs to the wire", band_str(s->wire));
   if(s->al.nrun > 1)
     fprintf(to, " in %u runs", s->al.nrun);
   fprintf(to, "; %llu events lost\n", s->b->lost + s->b->discarded);

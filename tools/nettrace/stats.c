@@ -115,6 +115,7 @@ static void
 print_gaps(const struct stats *t, FILE *f, bool json)
 {
   const char *sep = "";
+  bool wire = false;
   if(!json)
     fprintf(f, "%-8s %-8s %8s %10s %10s %10s %10s\n", "from", "to", "gaps", "min us", "p50 us", "p99 us", "max us");
   for(u32 k = 0; k < NSTAGE * NSTAGE; k++) {
@@ -132,8 +133,11 @@ print_gaps(const struct stats *t, FILE *f, bool json)
         fprintf(f, " %10s", us_str(v[i]));
       putc('\n', f);
     }
+    wire |= k / NSTAGE == ST_WIRE || k % NSTAGE == ST_WIRE;
     sep = ",";
   }
+  if(!json && wire && t->s->al.method >= CLK_FRAMES)
+    fprintf(f, ascii_only ? "from or to WIRE: +-%s us\n" : "from or to WIRE: ±%s µs\n", band_str(t->s->wire));
 }
 
 static void
@@ -196,7 +200,7 @@ cmd_stats(struct opts *o)
     fputs("],\"gaps\":[", out.f);
   print_gaps(t, out.f, o->json);
   if(o->json)
-    fprintf(out.f, "],\"packets\":%u,\"schema\":\"nettrace-stats/1\"}\n", t->npkt);
+    fprintf(out.f, "],\"packets\":%u,\"schema\":\"nettrace-stats/1\",\"wire_ns\":%lld}\n", t->npkt, s.wire);
   rc = out_close(&out, true);
   if(!o->quiet)
     session_summary(&s, stderr);

@@ -397,6 +397,7 @@ struct session {
   u32 nbracket;
   u32 *frame_of;       // record -> frame, or NOREC
   i64 band;            // largest half-width at a matched frame, ns
+  i64 wire;            // the same between its stamp and an event of the kernel
   u32 nmatch, nunique; // frames matched, of these bounding the clock
   u32 count[UM_MAX];   // unmatched frames and records by fate
   u32 crossed;
@@ -406,6 +407,8 @@ struct session {
 int session_open(struct session *s, int n, char **operand);
 int session_join(struct session *s);
 void session_close(struct session *s);
+bool session_noted(const struct session *s);
+i64 wire_band(const struct session *s, i64 half);
 i64 session_time(const struct session *s, const struct rec *r);
 enum unmatched frame_fate(const struct session *s, u32 frame);
 enum unmatched rec_fate(const struct session *s, u32 rec);

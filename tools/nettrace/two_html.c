@@ -290,7 +290,7 @@ put_lanes(struct drawing *d, FILE *f)
   for(int k = 0; k < 2; k++) {
     char head[80];
     u32 from = k ? WIRE_B : 176, to = k ? WIDTH - 4 : WIRE_A;
-    snprintf(head, sizeof head, "%c  %s  (kernel ±%s µs)", 'A' + k, ip_str(d->t->side[k].s.b->h.ip), band_str(d->t->side[k].s.band));
+    snprintf(head, sizeof head, "%c  %s  (kernel ±%s µs)", 'A' + k, ip_str(d->t->side[k].s.b->h.ip), band_str(d->t->side[k].s.wire));
     fprintf(f, "<rect x=\"%u\" y=\"2\" width=\"%u\" height=\"%u\" rx=\"10\" fill=\"#f8f9fa\" stroke=\"#dee2e6\"/>\n", from, to - from, h - 4);
     put_text(f, (from + to) / 2, 14, "middle", "b", "#212529", head);
     for(int c = 0; c < NCOLUMN; c++) {
@@ -314,7 +314,7 @@ put_title(const struct drawing *d, FILE *f)
   else
     fputs("Two machines on one wire", f);
   fprintf(f, "</h1>\n<p>Causes above effects, time downwards, on A's clock; 0 is the first frame shown. The clocks of A and B: %s. A kernel and its own wire: A ±%s µs, B ±%s µs.",
-          two_band(t), band_str(t->side[0].s.band), band_str(t->side[1].s.band));
+          two_band(t), band_str(t->side[0].s.wire), band_str(t->side[1].s.wire));
   fprintf(f, " <b id=\"count\">%u rows, %u faults.</b>", d->nrow, d->nfault);
   if(d->nleft)
     fprintf(f, " <b>%u later rows are not drawn: --flow chooses, --rows draws more.</b>", d->nleft);

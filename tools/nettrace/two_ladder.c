@@ -292,8 +292,8 @@ put_title(struct page *p)
   const char *pm = p->o->ascii ? "+-" : "±", *us = p->o->ascii ? "us" : "µs";
   if(t->side[0].sel.have_flow)
     fprintf(p->f, "TCP A %s:%u, B %s:%u\n", ip_str(f->laddr), f->lport, ip_str(f->raddr), f->rport);
-  fprintf(p->f, "0 = first frame shown; wire and kernel A %s%s %s, B %s%s %s; A and B %s\n\n", pm, band_str(t->side[0].s.band), us, pm,
-          band_str(t->side[1].s.band), us, two_band(t));
+  fprintf(p->f, "0 = first frame shown; wire and kernel A %s%s %s, B %s%s %s; A and B %s\n\n", pm, band_str(t->side[0].s.wire), us, pm,
+          band_str(t->side[1].s.wire), us, two_band(t));
 }
 
 static void

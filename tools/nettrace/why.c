@@ -57,6 +57,22 @@ row_json(const struct step *t, i64 w, FILE *f)
   fprintf(f, ",\"t_ns\":%lld}", w);
 }
 
+// How well the packet's records are known against its frame's stamp; -1: it has no
+// frame, no record, or there is no clock.
+static i64
+rows_band(const struct session *s, const u32 *v, u32 n)
+{
+  i64 half = -1;
+  bool frame = false;
+  for(u32 i = 0; i < n; i++) {
+    const struct item *it = &s->item[v[i]];
+    i64 h = it->frame ? -1 : align_half(&s->al, s->b->rec[it->idx].ts);
+    frame |= it->frame;
+    half = h > half ? h : half;
+  }
+  return frame && half >= 0 && s->al.method >= CLK_FRAMES ? wire_band(s, half) : -1;
+}
+
 // The packet's rows v; the gaps between them add up to the whole.
 static void
 print_rows(const struct session *s, const u32 *v, u32 n, FILE *f, bool json)
@@ -82,6 +98,9 @@ print_rows(const struct session *s, const u32 *v, u32 n, FILE *f, bool json)
   }
   if(!json)
     fprintf(f, "%10s %9s  sum of the gaps\n", us_str(s->item[v[n - 1]].w - first), us_str(sum));
+  i64 band = rows_band(s, v, n);
+  if(!json && band >= 0)
+    fprintf(f, "between wire and kernel ±%s µs; between two rows of the kernel exact\n", band_str(band));
   free(labels);
 }
 
@@ -187,7 +206,7 @@ print_json(const struct session *s, u32 pkt, const u32 *v, u32 n, FILE *f)
   print_links(s, pkt, f, true);
   fprintf(f, "],\"pkt\":%u,\"rows\":[", pkt);
   print_rows(s, v, n, f, true);
-  fprintf(f, "],\"schema\":\"nettrace-why/1\",\"total_ns\":%lld}\n", s->item[v[n - 1]].w - s->item[v[0]].w);
+  fprintf(f, "],\"schema\":\"nettrace-why/1\",\"total_ns\":%lld,\"wire_ns\":%lld}\n", s->item[v[n - 1]].w - s->item[v[0]].w, rows_band(s, v, n));
 }
 
 int
