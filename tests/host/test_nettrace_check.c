@@ -293,6 +293,14 @@ test_ascii(void **state)
   assert_non_null(strstr(text, "+-"));
   for(size_t i = 0; i < len; i++)
     assert_true((u8)text[i] < 0x80);
+  for(int i = 0; i < 2; i++) {
+    assert_int_equal(run(i ? cmd_html : cmd_info, (struct opts){NONE, .ascii = true}), 0);
+    assert_true(i ? said("until the interrupt") : said("+-"));
+    f = fopen(out, "r");
+    while((c = getc(f)) != EOF)
+      assert_true(c < 0x80);
+    fclose(f);
+  }
   ascii_only = false;
   free(text);
   gen_free(&g);

@@ -446,6 +446,7 @@ cmd_html(struct opts *o)
 {
   struct session s;
   struct out out;
+  struct plain text;
   struct page p = {.s = &s, .o = o};
   if(o->out == 0)
     return seterr(EX_BADUSE, "-o FILE is needed (- is standard output)");
@@ -466,11 +467,12 @@ cmd_html(struct opts *o)
     return rc;
   if((rc = out_open(&out, o->out)) < 0)
     return rc;
-  p.f = out.f;
+  p.f = plain_open(&text, out.f);
   if(o->svg)
     svg_write(&s, &p.pick, &p.cable, p.f);
   else
     put_page(&p);
+  plain_close(&text);
   rc = out_close(&out, true);
   if(!o->quiet)
     session_summary(&s, stderr);

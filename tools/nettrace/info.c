@@ -140,24 +140,27 @@ cmd_info(struct opts *o)
 {
   struct session s;
   struct out out;
+  struct plain text;
   int rc = session_open(&s, o->argc, o->argv);
   if(rc < 0 || (rc = out_open(&out, o->out)) < 0)
     return rc;
+  FILE *f = plain_open(&text, out.f);
   if(o->meta)
-    fwrite(s.b->meta.raw, 1, s.b->meta.len, out.f);
+    fwrite(s.b->meta.raw, 1, s.b->meta.len, f);
   else if(o->json)
-    info_json(&s, out.f);
+    info_json(&s, f);
   else {
     if(s.have_trace)
-      print_header(&s, out.f);
+      print_header(&s, f);
     if(s.have_cap)
-      fprintf(out.f, "capture   %s, %u frames, stamps of %u ns\n", s.cap.path, s.cap.n, s.cap.q);
+      fprintf(f, "capture   %s, %u frames, stamps of %u ns\n", s.cap.path, s.cap.n, s.cap.q);
     if(s.have_trace)
-      print_clock(&s, out.f);
-    print_missing(&s, out.f);
-    print_counts(&s, out.f);
-    print_unmatched(&s, out.f);
+      print_clock(&s, f);
+    print_missing(&s, f);
+    print_counts(&s, f);
+    print_unmatched(&s, f);
   }
+  plain_close(&text);
   rc = out_close(&out, true);
   if(!o->quiet)
     session_summary(&s, stderr);

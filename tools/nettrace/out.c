@@ -303,3 +303,28 @@ out_close(struct out *o, bool keep)
   unlink(o->tmp);
   return keep ? seterr(EX_BADIN, "%s: cannot write: %s", o->path, strerror(e)) : 0;
 }
+
+// Begin a text for to; returns what to print it to.
+FILE *
+plain_open(struct plain *p, FILE *to)
+{
+  *p = (struct plain){.f = to, .to = to};
+  if(ascii_only)
+    p->f = open_memstream(&p->text, &p->len);
+  return p->f;
+}
+
+void
+plain_close(struct plain *p)
+{
+  if(p->f == p->to)
+    return;
+  fclose(p->f);
+  for(const char *s = p->text; *s;) {
+    char c[5] = "";
+    memcpy(c, s, strnlen(s, (size_t)charlen(s)));
+    fputs(strcmp(c, "±") ? ascii_char(c) : "+-", p->to);
+    s += strlen(c);
+  }
+  free(p->text);
+}

@@ -53,6 +53,14 @@ struct out {
 };
 int out_open(struct out *o, const char *path);
 int out_close(struct out *o, bool keep);
+// Text on its way to a file: with --ascii kept, and put into ASCII at the end.
+struct plain {
+  FILE *f, *to;
+  char *text;
+  size_t len;
+};
+FILE *plain_open(struct plain *p, FILE *to);
+void plain_close(struct plain *p);
 
 // meta.c: the description that travels with the data
 enum ftype {

@@ -351,6 +351,16 @@ two_runs(const struct opts *o)
   return o->argc == 2 && file_kind(o->argv[0]) == F_DIR && file_kind(o->argv[1]) == F_DIR;
 }
 
+// The page; with --ascii in ASCII alone.
+static int
+two_page(struct two *t, struct opts *o, FILE *to)
+{
+  struct plain text;
+  int rc = two_html(t, o, plain_open(&text, to));
+  plain_close(&text);
+  return rc;
+}
+
 // The commands that take two runs.
 int
 cmd_two(const char *name, struct opts *o)
@@ -372,7 +382,7 @@ cmd_two(const char *name, struct opts *o)
   else if(info)
     two_info(&t, o, out.f);
   else
-    rc = merge ? two_merge(&t, o, out.f) : html ? two_html(&t, o, out.f)
+    rc = merge ? two_merge(&t, o, out.f) : html ? two_page(&t, o, out.f)
                                                 : two_ladder(&t, o, out.f);
   if(rc < 0) {
     out_close(&out, false);
