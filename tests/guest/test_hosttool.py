@@ -198,6 +198,9 @@ def test_statuses(tmp_path):
             (('ladder', '--pid', '4242', golden), 2, 'no such process'),
             (('why', '4000000', golden), 1, 'no packet #4000000'),
             (('graph', '3', golden), 1, 'no function was recorded for packet #3'),
+            (('graph', '4000000', golden), 1, 'no packet #4000000'),
+            (('ladder', '--width', '79', golden), 2, '80 to 400 columns'),
+            (('html', '--rows', '0', '-o', '-', golden), 2, 'a number from 1 on'),
             (('info', '--max-mem', '20K', golden), 3, 'give --max-mem'),
             (('info', '--clock', 'identity', golden), 3, '--clock auto takes what there is'),
             (('info', '--clock', 'often', golden), 2, 'is auto, identity, anchor or frames'),
@@ -373,7 +376,12 @@ def test_graph(tmp_path):
                     ' ' * 24 + ' in process 5:', '      10.0       10.0 ?   0xa2', '      12.0        8.0 ?     0xa3',
                     ' ' * 24 + ' in process 6:', '      40.0          ?     0xb1']
     text = call('graph', '-q', '--from', '25us', '--to', '35us', tmp_path / 't.nt').stdout
-    assert text.splitlines()[2].strip() == '0.0       10.0 ?   0xa4' or '0xa4' in text and '0xa3' not in text
+    assert [line.split()[-1] for line in text.splitlines()[2:]] == ['0xa4']
+    said = json.loads(call('graph', '-q', '--json', '#9', tmp_path / 't.nt').stdout)
+    assert said['schema'] == 'nettrace-graph/1' and said['pkt'] == 9
+    assert [(c['fn'], c['pid'], c['depth'], c.get('took_ns'), c['returned']) for c in said['calls']] == [
+        ('0xa0', 5, 0, 30000, True), ('0xa1', 5, 1, 3000, True), ('0xb0', 6, 0, None, False),
+        ('0xa2', 5, 1, 10000, False), ('0xa3', 5, 2, 8000, False), ('0xb1', 6, 1, None, False)]
 
 
 # ---- follow --------------------------------------------------------------------

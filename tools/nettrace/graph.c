@@ -110,6 +110,27 @@ print_calls(const struct graph *g, FILE *f)
   }
 }
 
+static void
+json_calls(const struct graph *g, u32 pkt, FILE *f)
+{
+  fputs("{\"calls\":[", f);
+  for(u32 i = 0; i < g->ncall; i++) {
+    const struct call *c = &g->call[i];
+    const char *name = symbol_str(c->fn);
+    fprintf(f, "%s{\"addr\":%u,\"depth\":%u,\"fn\":", i ? "," : "", c->fn, c->indent);
+    put_json(f, name, strlen(name));
+    if(c->thread >= 65536)
+      fprintf(f, ",\"idle_cpu\":%u", c->thread - 65536);
+    else
+      fprintf(f, ",\"pid\":%u", c->thread);
+    fprintf(f, ",\"returned\":%s,\"t_ns\":%lld", c->returned ? "true" : "false", align_mid(&g->s->al, c->ts));
+    if(c->took >= 0)
+      fprintf(f, ",\"took_ns\":%lld", c->took);
+    fputs("}", f);
+  }
+  fprintf(f, "],\"pkt\":%u,\"schema\":\"nettrace-graph/1\"}\n", pkt);
+}
+
 // Is this a packet's name, and not a file's?
 static bool
 names_packet(const char *arg)
@@ -140,6 +161,13 @@ nothing(const struct session *s, u32 pkt)
 {
   if(meta_event(&s->b->meta, "func") == 0)
     return seterr(EX_FOUND, "this kernel has no event func: it was built without the function tracer");
+  bool there = pkt == 0;
+  for(u32 i = 0; i < s->b->nrec && !there; i++) {
+    const struct nt_slot *slot = rec_slot(s->b, &s->b->rec[i]);
+    there = slot && slot->pkt == pkt;
+  }
+  if(!there)
+    return seterr(EX_FOUND, "no packet #%u in this run", pkt);
   return seterr(EX_FOUND, "no function was recorded for %s: in the guest, nettrace enable 'func*'; nettrace func '*'; send it again; nettrace func off",
                 pkt ? xasprintf("packet #%u", pkt) : "this selection");
 }
@@ -165,9 +193,13 @@ cmd_graph(struct opts *o)
     return nothing(&s, pkt);
   if((rc = out_open(&out, o->out)) < 0)
     return rc;
-  if(pkt)
-    fprintf(out.f, "packet #%u\n", pkt);
-  print_calls(&g, out.f);
+  if(o->json)
+    json_calls(&g, pkt, out.f);
+  else {
+    if(pkt)
+      fprintf(out.f, "packet #%u\n", pkt);
+    print_calls(&g, out.f);
+  }
   rc = out_close(&out, true);
   if(!o->quiet)
     session_summary(&s, stderr);

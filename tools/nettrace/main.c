@@ -72,7 +72,7 @@ static const struct command {
    "N as printed (#9 or 9), or +K for the K-th packet of the selection: without one, of\n"
    "the connection that ladder shows.\n"
    "Example: nettrace why +3\n"},
-  {"graph", cmd_graph, G_RUN | G_OUT | G_CUT, "[N] [RUN | TRACE]", "the functions that packet N went through, nested",
+  {"graph", cmd_graph, G_RUN | G_OUT | G_CUT | G_JSON, "[N] [RUN | TRACE]", "the functions that packet N went through, nested",
    "From the kernel's function tracer, which is off until asked for.  In the guest, before\n"
    "the packet comes: nettrace enable 'func*'; nettrace func '*'; afterwards: nettrace func off\n"
    "Time from the first call, time the call took with all that it called and slept.  Where\n"
