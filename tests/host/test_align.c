@@ -176,6 +176,7 @@ test_turn(void **state)
       assert_int_equal(align_solve(&s.al, s.sync, s.nsync, 0, 0, 1000, 2700000, 0), 0);
       if(s.al.anyturn == tab[i].known)
         fail_msg("seed %llu, case %u: turn %s", seed, i, s.al.anyturn ? "not known" : "taken for known");
+      assert_true(session_noted(&s) == !tab[i].known);
       if(tab[i].known)
         assert_truth(&g, &s, 6000);
       session_close(&s);

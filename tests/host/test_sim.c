@@ -212,6 +212,7 @@ test_pauses(void **state)
       fail_msg("seed %llu: %s", seed, errtext);
     if(s.al.nrun != 2 + seed % 2)
       fail_msg("seed %llu: %u runs, %llu pauses", seed, s.al.nrun, 1 + seed % 2);
+    assert_true(session_noted(&s)); // for --strict a finding
     assert_truth(&g, &s);
     assert_order(&g, &s);
     session_close(&s);

@@ -379,7 +379,7 @@ say_more(const struct session *s)
           s->in.elf ? s->in.elf : "none");
   fprintf(stderr, "%u clock_sync events, %u frame bounds by %u unique matches, %u matches in all", s->nsync, s->nbracket, s->nunique, s->nmatch);
   if(s->al.pm && s->al.fr)
-    fprintf(stderr, "; K by the PM timer %lld..%lld ns, by frames %lld..%lld ns", s->al.pmlo, s->al.pmhi, s->al.frlo, s->al.frhi);
+    fprintf(stderr, "; K, when the guest's clock began on the capture's: by the PM timer %lld..%lld ns, by frames %lld..%lld ns", s->al.pmlo, s->al.pmhi, s->al.frlo, s->al.frhi);
   putc('\n', stderr);
 }
 
