@@ -144,6 +144,9 @@ def test_lost_on_the_cable(run, tmp_path):
                             stdout=subprocess.PIPE).stdout.decode()
     told = [re.search(r'([▶┤])✗ (lost|damaged) on the cable', line) for line in ladder.splitlines() if 'on the cable' in line]
     assert sorted(hit.groups() for hit in told) == [('┤', 'damaged'), ('┤', 'lost'), ('▶', 'lost'), ('▶', 'lost')]
+    chart = subprocess.run([NETTRACE, 'msc', '-q', '--all', there], check=True, timeout=CAP, stdout=subprocess.PIPE).stdout.decode()
+    assert len(re.findall(r'peer-xwire: .*\n +[Nn]ote over wire: ✗ lost on the cable', chart)) == 2
+    assert chart.count('✗ lost on the cable') == 3 and chart.count('✗ damaged on the cable') == 1
     _, plain = page(str(tmp_path / 'q.html'), '--all', run)
     assert [row[1:4] for row in whole['rows'] if row not in lost or not row[10]] == [row[1:4] for row in plain['rows']]
     assert plain['cable'] == 0

@@ -23,6 +23,8 @@ struct chart {
   u32 cap;          // a power of two
   bool used[NLANE];
   FILE *f;
+  const struct opts *o;
+  struct cable cable;
 };
 
 // Text behind a colon.  There # begins a code, ; ends the statement, %% a comment,
@@ -79,12 +81,33 @@ put_frame(struct chart *c, const struct item *it)
   snprintf(text, sizeof text, "%s%s%s%s", num, label, *more ? ", " : "", more);
   put_arrow(c, f->in ? L_PEER : L_WIRE, "->>", f->in ? L_WIRE : L_PEER, text);
   enum unmatched u = c->s->have_trace ? frame_fate(c->s, it->idx) : UM_NONE;
-  if(fate_is_loss(u) && f->in)
+  u8 cable = c->cable.out ? c->cable.out[it->idx] : 0;
+  if(cable)
+    put_note(c, L_WIRE, cable == CABLE_LOST ? "✗ lost on the cable" : "✗ damaged on the cable");
+  else if(fate_is_loss(u) && f->in)
     put_arrow(c, L_WIRE, "-x", L_DRIVER, fate_text(u));
   else if(u != UM_NONE)
     put_note(c, L_WIRE, fate_text(u));
   if(pkt)
     *place_of(c, pkt) = (struct place){pkt, f->in ? L_WIRE : L_DRIVER};
+}
+
+// The frames of the connection that left the far end by then and never came to the card:
+// from number i on.  Returns the number of the next.
+static u32
+put_lost(struct chart *c, u32 i, i64 until)
+{
+  const struct capture *far = &c->cable.far;
+  for(; i < far->n && far->f[i].w < until; i++) {
+    const struct frame *f = &far->f[i];
+    char label[300];
+    if(c->cable.in[i] != CABLE_LOST || !(c->o->all || (c->sel.have_flow && frame_is_tcp(f) && flow_same(&f->flow, &c->sel.flow))))
+      continue;
+    label_frame(label, sizeof label, f, &c->labels);
+    put_arrow(c, L_PEER, "-x", L_WIRE, label);
+    put_note(c, L_WIRE, "✗ lost on the cable");
+  }
+  return i;
 }
 
 static void
@@ -167,13 +190,16 @@ draw(struct chart *c)
   c->at = xmalloc(c->cap * sizeof *c->at);
   find_lanes(c);
   put_head(c);
+  u32 far = 0;
   for(u32 i = 0; i < s->nitem; i++) {
+    far = put_lost(c, far, s->item[i].w);
     label_learn(&c->labels, s, &s->item[i]);
     if(c->sel.show[i] && s->item[i].frame)
       put_frame(c, &s->item[i]);
     else if(c->sel.show[i])
       put_rec(c, &s->item[i]);
   }
+  put_lost(c, far, 1ll << 62);
   free(c->at);
 }
 
@@ -189,7 +215,9 @@ cmd_msc(struct opts *o)
   struct chart *c = xmalloc(sizeof *c);
   c->s = &s;
   bool pick = !o->all && !o->only && !o->layer && !o->from && !o->to && (!o->packets || *o->packets != '#');
-  if((rc = timeline_select(&s, o, pick, &c->sel)) < 0 || (rc = out_open(&out, o->out)) < 0)
+  bool part = o->packets || o->only || o->layer || o->from || o->to || o->pid;
+  c->o = o;
+  if((rc = timeline_select(&s, o, pick, &c->sel)) < 0 || (!part && (rc = cable_load(&c->cable, &s)) < 0) || (rc = out_open(&out, o->out)) < 0)
     return rc;
   c->f = out.f;
   draw(c);
