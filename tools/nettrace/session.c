@@ -237,10 +237,14 @@ judge_frames(struct session *s)
   for(u32 i = n; i-- > 0;) {
     struct frame *f = &s->cap.f[i];
     bool matched = f->rec != NOREC, gap = lost[next[f->in]] > lost[from[i] < next[f->in] ? from[i] : next[f->in]];
-    f->fate = matched || !s->have_trace             ? UM_NONE
-              : is_later(s, f, next[f->in] == nrec) ? UM_LATER
-              : gap                                 ? UM_LOST
-                                                    : lone_frame(s, f, &w, nmatched && bsearch(&f, twins, nmatched, sizeof *twins, frame_cmp));
+    if(matched || !s->have_trace)
+      f->fate = UM_NONE;
+    else if(is_later(s, f, next[f->in] == nrec))
+      f->fate = UM_LATER;
+    else if(gap)
+      f->fate = UM_LOST;
+    else
+      f->fate = (u8)lone_frame(s, f, &w, nmatched && bsearch(&f, twins, nmatched, sizeof *twins, frame_cmp));
     if(matched)
       next[f->in] = f->rec;
   }

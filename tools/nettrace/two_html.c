@@ -9,8 +9,8 @@
 #include "two.h"
 #include "html.h"
 
-#define WIDTH   1500
-#define HEAD    56   // the captions
+#define WIDTH   1500u
+#define HEAD    56u  // the captions
 #define MAXROWS 5000 // drawn, if --rows says nothing else
 #define WIRE_A  690
 #define WIRE_B  970
@@ -238,7 +238,7 @@ draw_row(struct drawing *d, const struct row *r)
     snprintf(id + strlen(id), sizeof id - strlen(id), " %c#%u", 'B' - r->side, other);
   fprintf(d->rows, "%s\"", other ? strchr(id, ' ') : "");
   put_details(d, r);
-  fprintf(d->rows, "><rect class=\"h\" x=\"0\" y=\"%u\" width=\"%u\" height=\"%u\"/>", d->y - (it->frame ? 26 : 12), WIDTH, it->frame ? 50 : 24);
+  fprintf(d->rows, "><rect class=\"h\" x=\"0\" y=\"%u\" width=\"%u\" height=\"%u\"/>", d->y - (it->frame ? 26u : 12u), WIDTH, it->frame ? 50u : 24u);
   put_text(d->rows, 100, d->y, "end", "m", "#212529", us_str(r->w - d->zero));
   put_text(d->rows, 112, d->y, "start", "b", color, id);
   if(it->frame) {
