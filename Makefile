@@ -64,7 +64,7 @@ MUST = -Werror=implicit-function-declaration -Werror=incompatible-pointer-types 
 # No libc, no libgcc: -nostdinc leaves the compiler's own stdarg.h and friends.
 # -fno-strict-aliasing: lwIP and page tables look at memory as two types.
 # -fno-omit-frame-pointer: the panic's backtrace walks frames.
-M32 = -m32 -march=i686 -mtune=generic -std=gnu11 -ffreestanding -nostdinc \
+M32 = -m32 -march=i686 -std=gnu11 -ffreestanding -nostdinc \
   -isystem $(shell $(CC) -print-file-name=include 2>/dev/null) \
   -fno-pic -fno-pie -fno-strict-aliasing -fno-omit-frame-pointer -fno-stack-protector \
   -fno-asynchronous-unwind-tables -g3 -MMD -MP
@@ -72,7 +72,7 @@ OPT ?= -O2
 # The guard by its name: by default it is read from %gs:20, which is ours.
 # The checks make frames larger.
 KDEBUG = -DDEBUG -fsanitize=undefined -fstack-protector-strong -mstack-protector-guard=global -Wframe-larger-than=1024
-KFLAGS = $(M32) $(OPT) -DKERNEL -Ikernel $(if $(NOTRACE),-DNOTRACE) $(WARN) $(MUST) $(if $(DEBUG),$(KDEBUG),-Wframe-larger-than=512)
+KFLAGS = $(M32) -mtune=generic $(OPT) -DKERNEL -Ikernel $(if $(NOTRACE),-DNOTRACE) $(WARN) $(MUST) $(if $(DEBUG),$(KDEBUG),-Wframe-larger-than=512)
 # Words at any address are what the checksum and lwIP are fast by.
 ANYALIGN = $(if $(DEBUG),-fno-sanitize=alignment)
 $(K)/kernel/net/chksum.o: KFLAGS += $(ANYALIGN)

@@ -210,6 +210,6 @@ double_fault(void)
     .cs = ts->cs,
   };
   struct proc *p = myproc();
-  int full = p && ts->esp - (u32)p->kstack > KSTACKSIZE;
+  int full = p && ts->esp - (u32)p->kstack - 4 >= KSTACKSIZE; // 4: a push that found no room has not moved it
   panic_trap(&tf, full ? "kernel stack overflow" : "double fault");
 }

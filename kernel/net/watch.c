@@ -80,12 +80,14 @@ transport(const u8 *ip, u32 n)
   return be16_at(ip + 6) & 0x3fff || hlen < IP_HLEN || hlen + 8 > n ? 0 : ip + hlen;
 }
 
-static u8 icmp_type; // of the packet in input
+static u8 icmp_error; // the packet in input is a well-formed ICMP error
 
+// m: n bytes of an ICMP message.  An error quotes at least a header and 8 bytes.
 static void
-icmp_in(u32 pkt, const u8 *m)
+icmp_in(u32 pkt, const u8 *m, u32 n)
 {
-  icmp_type = m[0];
+  u8 t = m[0];
+  icmp_error = n >= 8 + IP_HLEN + 8 && (t == ICMP_DUR || t == ICMP_SQ || t == ICMP_RD || t == ICMP_TE || t == ICMP_PP);
   TRACE(icmp_in, .pkt = pkt, .sock = 0, .src = input.h.src, .dst = input.h.dst, .type = m[0], .code = m[1],
         .id = be16_at(m + 4), .seq = be16_at(m + 6));
 }
@@ -104,7 +106,7 @@ above_in(u32 pkt, const u8 *ip, u32 n)
 {
   const u8 *l4 = transport(ip, n);
   if(l4 && ip[9] == PROTO_ICMP)
-    icmp_in(pkt, l4);
+    icmp_in(pkt, l4, ip + n - l4);
   if(l4 && ip[9] == PROTO_UDP) {
     udp_in(pkt, l4);
     watch_names_in(pkt, l4, ip + n - l4);
@@ -374,14 +376,6 @@ many(u32 addr)
   return (addr >> 28) >= 14;
 }
 
-// lwIP counts as unknown each ICMP message that it does not answer, also a well-formed error.
-static int
-is_icmp_error(const char *counter)
-{
-  return strcmp(counter, "icmp.proterr") == 0 && (icmp_type == ICMP_DUR || icmp_type == ICMP_SQ || icmp_type == ICMP_RD ||
-                                                  icmp_type == ICMP_TE || icmp_type == ICMP_PP);
-}
-
 // A broadcast or multicast source makes ip4_input drop with the general counter only.
 static u8
 ip_drop_reason(u8 reason)
@@ -406,8 +400,8 @@ lwt_stat(const char *counter, const char *function)
     watch_note(many(input.h.dst) ? DROP_TCP_HDR : DROP_NO_SOCKET, eip);
     return;
   }
-  if(is_icmp_error(counter))
-    return; // taken note of
+  if(icmp_error && strcmp(counter, "icmp.proterr") == 0)
+    return; // lwIP counts each message that it does not answer
   for(u32 i = 0; i < NELEM(reasons); i++)
     if(strcmp(counter, reasons[i].counter) == 0 &&
        (reasons[i].function == 0 || strcmp(function, reasons[i].function) == 0)) {

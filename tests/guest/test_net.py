@@ -258,7 +258,7 @@ def test_bad_packet(wire, reason, make):
 @pytest.mark.parametrize('kind', (3, 4, 5, 11, 12))
 def test_icmp_error_is_no_drop(wire, kind):
     """Nobody asked for it, but it is well-formed and the stack has read it."""
-    frame = wire.ipv4(1, wire.icmp(kind, 0, 0, fresh()))
+    frame = wire.ipv4(1, wire.icmp(kind, 0, 0, fresh(), wire.echo(1)[14:42]))
     wire.send(frame)
     get(wire)
     assert story(wire, frame) == ([], ['STACK'])
