@@ -200,7 +200,7 @@ $(B)/live: tools/bench/live.c $(filter-out %/main.o,$(HOSTTOOL:%=$(B)/host/%.o))
 
 # ---- verbs ---------------------------------------------------------------
 
-.PHONY: lab hint grade walk walkthrough walkthrough-check walkthrough-update help setup setup-test setup-lint setup-bench demo test test-host test-guest test-wire qemu nettop gdb record replay guest \
+.PHONY: lab hint grade labs-selftest walk walkthrough walkthrough-check walkthrough-update help setup setup-test setup-lint setup-bench demo test test-host test-guest test-wire qemu nettop gdb record replay guest \
   plant bench bench-net bench-trace bench-host doctor fuzz lint lint-flags format loc shape clean
 .DEFAULT_GOAL := all
 PYTHON ?= /usr/bin/python3
@@ -287,6 +287,9 @@ hint: ## the lab's next hint (N=04)
 grade: setup-test ## build and test your copy of the lab (N=04 JSON=file)
 	@$(BUILD) all
 	@$(PYTHON) labs/lab grade $(N) $(if $(JSON),--json "$(JSON)")
+labs-selftest: setup-test ## do the graders judge known solutions rightly? About an hour for all (N=04)
+	@$(BUILD) all
+	@$(PYTHON) labs/lab selftest $(N)
 plant: setup-test ## plant known faults, see that the tests find them (P=NAME...)
 	@$(MAKE) --no-print-directory $(LWIPREADY)
 	@$(PYTHON) tests/plant/run $(P)
