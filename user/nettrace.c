@@ -7,6 +7,7 @@
 // typed, and the kernel's reason is printed.
 #include "cmd.h"
 #include "fcntl.h"
+#include "stat.h"
 #include "sys.h"
 #include "ulib64.h"
 #include "user.h"
@@ -25,7 +26,8 @@ static const char help[] =
   "  nettrace dump     what the ring holds, oldest first\n"
   "  nettrace save -o FILE   the same as a file that the host's nettrace reads\n"
   "  -e PAT     these events alone: names with *, @STAGE; commas between several\n"
-  "  -f FILTER  only if true: EVENT FIELD OP VALUE [&& ...], OP == != < <= > >= &\n"
+  "  -f FILTER  only if true: EVENT FIELD OP VALUE [&& ...], OP == != < <= > >= &;\n"
+  "             without -e the filter's events alone, with it the others as they are\n"
   "  -c LINE    any line for the device: 'only pkt 9', 'mode lossless', 'self on'\n"
   "  -n N       end after N events\n"
   "  -o FILE    the raw stream into FILE (70 KB at most); - is standard output\n"
@@ -47,11 +49,19 @@ struct ntread tr;
 static char text[4096]; // out's
 struct nt_line out = {text, 0, sizeof(text)};
 
+// A pipe that nobody reads any more is no error worth words; a file that is full is.
 void
 out_flush(void)
 {
-  if(out.n > 0 && write(1, out.s, out.n) != out.n)
-    exits(1); // nobody reads any more
+  static uint written;
+  struct stat st;
+  int n = out.n > 0 ? write(1, out.s, out.n) : 0;
+  if(n > 0)
+    written += n;
+  if(n != out.n && fstat(1, &st) == 0 && st.type == T_FILE)
+    printf(2, "nettrace: the output's file is full after %u bytes, the rest is lost; -e and -n choose among the events\n", written);
+  if(n != out.n)
+    exits(1);
   out.n = 0;
 }
 
@@ -338,6 +348,17 @@ add_command(const char *word, const char *rest)
   opt.command[opt.ncommand++] = join(word, " ", rest);
 }
 
+// -f alone chooses its own events, too: the filter's patterns, up to the first blank.
+static void
+enable_filtered(const char *filter)
+{
+  const char *end = strchr(filter, ' ');
+  int n = end ? end - filter : (int)strlen(filter);
+  char *patterns = join(filter, "", "");
+  patterns[n] = 0;
+  add_command("enable", patterns);
+}
+
 // "1.134456336 cpu0 netd pid=2 #14 sock=2 e1000_rx slot=6 ...", as the host's dump.
 static void
 print_record(const struct nt_slot *s)
@@ -426,8 +447,10 @@ save(void)
   unlink(std ? "" : opt.file);
   int fd = std ? 1 : open(opt.file, O_CREATE | O_WRONLY);
   uint n = 0;
-  if(fd < 0)
-    die(opt.file, fd);
+  if(fd < 0) {
+    printf(2, "nettrace: %s: no such folder, a folder itself, or the disk is full\n", opt.file);
+    return 1;
+  }
   bad = write_front(fd);
   for(const struct nt_slot *s; !bad && (opt.limit == 0 || n < opt.limit) && (s = nt_next(&tr)) != 0; n += !bad)
     bad = write_all(fd, s, s->nsl * sizeof(*s));
@@ -445,7 +468,8 @@ save(void)
 static void
 options(int argc, char *argv[])
 {
-  int some = 0;
+  const char *filters[NCMD];
+  int some = 0, nfilter = 0;
   for(int o; (o = getopt(argc, argv, "e:f:c:n:o:")) != -1;) {
     if(o == 'e') {
       if(!some++)
@@ -453,6 +477,7 @@ options(int argc, char *argv[])
       add_command("enable", optarg);
     } else if(o == 'f') {
       add_command("filter", optarg);
+      filters[nfilter++] = optarg;
     } else if(o == 'c') {
       add_command("", optarg);
     } else if(o == 'n') {
@@ -464,6 +489,10 @@ options(int argc, char *argv[])
   }
   if(optind < argc)
     usage();
+  if(nfilter && !some)
+    add_command("disable", "*");
+  for(int i = 0; i < nfilter && !some; i++)
+    enable_filtered(filters[i]);
 }
 
 // A packet's number as it is printed: 14 or #14.

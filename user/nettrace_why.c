@@ -270,26 +270,47 @@ put_event(const struct nt_slot *s, int room)
 }
 
 static void
+print_row(const struct row *r, u64 since)
+{
+  int width = columns();
+  put_us(trace_ns(r->s.ts) - trace_ns(row[0].s.ts), 9);
+  put_us(since, 11);
+  nt_printf(&out, "  %-11s ", r > row ? r[-1].part : "");
+  put_event(&r->s, width - 34);
+  out_line();
+}
+
+// The rows behind the packet's end: what it is told later, such as who acknowledged it,
+// took none of its time.
+static u32
+after_end(void)
+{
+  for(u32 i = 0; i < nrow; i++)
+    if(row[i].s.id == ev.pkt_end)
+      return i + 1;
+  return nrow;
+}
+
+static void
 print_rows(void)
 {
+  u32 end = after_end();
   u64 first = trace_ns(row[0].s.ts), last = first, sum = 0;
-  int width = columns();
   nt_printf(&out, "  time us     gap us  in          event\n");
-  for(struct row *r = row; r < row + nrow; r++) {
+  for(struct row *r = row; r < row + end; r++) {
     u64 now = trace_ns(r->s.ts), gap = now - last;
-    const char *in = r > row ? r[-1].part : "";
-    put_us(now - first, 9);
-    put_us(gap, 11);
-    nt_printf(&out, "  %-11s ", in);
-    put_event(&r->s, width - 34);
-    out_line();
-    part[part_of_name(in)].ns += gap;
+    print_row(r, gap);
+    part[part_of_name(r > row ? r[-1].part : "")].ns += gap;
     sum += gap;
     last = now;
   }
   put_us(last - first, 9);
   put_us(sum, 11);
   nt_printf(&out, "  sum of the gaps\n");
+  for(struct row *r = row + end; r < row + nrow; r++) {
+    r[-1].part = "(over)";
+    print_row(r, trace_ns(r->s.ts) - last);
+  }
 }
 
 // The parts in the order in which the packet was first in them.

@@ -43,8 +43,8 @@ static const struct field heads[] = {
   {"u32", "pkt", "id"},
   {"u16", "sock", "id"},
   {"u16", "pid", "pid"},
-  {"u8", "cpu", "num"},
-  {"u8", "ctx", "num"},
+  {"u4", "cpu", "num"},
+  {"u4", "ctx", "num"},
 };
 
 enum {
@@ -69,21 +69,30 @@ filter_init(void)
 
 // ---- fields of a record ---------------------------------------------------------
 
-// Bytes of a number of this type; 0: it is no number.
+// Bits of a number of this type, u4 to u64 and s8 to s64; 0: it is no number.
 static u32
-number_size(const char *type)
+number_bits(const char *type)
 {
   if(*type != 'u' && *type != 's')
     return 0;
   switch(type[1]) {
-  case '8':
-    return 1;
-  case '1':
-    return 2;
-  case '3':
+  case '4':
     return 4;
+  case '8':
+    return 8;
+  case '1':
+    return 16;
+  case '3':
+    return 32;
   }
-  return 8;
+  return 64;
+}
+
+// Its bytes in a record.
+static u32
+number_size(const char *type)
+{
+  return number_bits(type) / 8;
 }
 
 // The field of that name in event id, 0: it has none.  *off: its place in the
@@ -140,7 +149,7 @@ filter_value(const struct nt_slot *rec, const char *name)
 {
   u32 off;
   const struct field *f = field_find(rec->id, name, &off);
-  return f && number_size(f->type) ? field_value(f, off, rec) : -1;
+  return f && number_bits(f->type) ? field_value(f, off, rec) : -1;
 }
 
 // ---- judging ----------------------------------------------------------------------
@@ -183,7 +192,7 @@ filter_pass(const struct filter *f, const struct nt_slot *rec)
   for(u32 i = 0; i < f->nterm; i++) {
     const struct term *t = &f->term[i];
     const struct field *fd = field_find(rec->id, t->field, &off);
-    if(fd == 0 || number_size(fd->type) == 0 || (t->set && strcmp(t->set, fd->unit) != 0))
+    if(fd == 0 || number_bits(fd->type) == 0 || (t->set && strcmp(t->set, fd->unit) != 0))
       return 0;
     if(!compare(field_value(fd, off, rec), t->op, t->val))
       return 0;
@@ -300,7 +309,7 @@ term_field(const struct filter *f, struct term *t, const char *name)
   u32 off;
   for(u32 id = 0; id < NTRACE; id++) {
     const struct field *fd = filter_on(f, id) ? field_find(id, name, &off) : 0;
-    if(fd && number_size(fd->type)) {
+    if(fd && number_bits(fd->type)) {
       t->field = fd->name;
       return 0;
     }
@@ -308,6 +317,32 @@ term_field(const struct filter *f, struct term *t, const char *name)
       why = "field is no number";
   }
   return why;
+}
+
+// Can a field of this type have the value?
+static int
+type_holds(const char *type, long long val)
+{
+  u32 unused = 64 - number_bits(type);
+  u64 top = (u64)val << unused;
+  return *type == 's' ? (long long)top >> unused == val : val >= 0 && (long long)(top >> unused) == val;
+}
+
+// A number that the field never has in any event of f would wait for ever: 0, or the
+// widest of the field's types.
+static const char *
+term_fits(const struct filter *f, const struct term *t)
+{
+  const char *type = "";
+  u32 off;
+  for(u32 id = 0; id < NTRACE; id++) {
+    const struct field *fd = filter_on(f, id) ? field_find(id, t->field, &off) : 0;
+    if(fd && number_bits(fd->type) && type_holds(fd->type, t->val))
+      return 0;
+    if(fd && number_bits(fd->type) > number_bits(type))
+      type = fd->type;
+  }
+  return type;
 }
 
 // FIELD OP VALUE at *s.
@@ -327,8 +362,12 @@ term_make(const struct filter *f, struct term *t, const char **s)
       return "want one of == != < <= > >= & behind the field";
     *s += strlen(ops[t->op]);
     blanks(s);
-    if(scan_number(s, &t->val))
-      return 0;
+    if(scan_number(s, &t->val)) {
+      if((bad = term_fits(f, t)) == 0)
+        return 0;
+      ksnprintf(why, sizeof(why), "%s is %s and never has this value", t->field, bad);
+      return why;
+    }
     if(scan_word(s, word) == 0)
       return "want a number, an address or a name as value";
     if(digit(word[0], 10) >= 0)

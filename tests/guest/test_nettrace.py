@@ -17,7 +17,7 @@ from vm import BUILD, CAP, NETTRACE, VM, run_line
 
 TESTS = ('-i', os.path.join(BUILD, 'tests.img'))
 READY = ('ip', 'e1000_rx', 'tcp_state to=LISTEN')
-ROW = re.compile(r'^ *(\d+\.\d{3}) +(\d+\.\d{3})  (\w*) +([a-z]\w+) ?(.*)$', re.M)
+ROW = re.compile(r'^ *(\d+\.\d{3}) +(\d+\.\d{3})  ([(\w)]*) +([a-z]\w+) ?(.*)$', re.M)
 
 
 def one_request(vm):
@@ -51,11 +51,15 @@ def records(vm):
 # ---- why ----------------------------------------------------------------------
 
 def journey(text, pkt):
-    """The rows of why: [(time, gap, part, event, fields)]; all sums come out, exactly."""
+    """The rows of why: [(time, gap, part, event, fields)]; all sums come out, exactly, at
+    the packet's end: what is told of it later took none of its time."""
     head, *_ = text.split('\n', 1)
     assert head == f'packet #{pkt}'
     rows = [(Decimal(t), Decimal(gap), *rest) for t, gap, *rest in ROW.findall(text)]
-    *rows, (total, gaps, *_) = rows
+    end = next(i for i, row in enumerate(rows) if row[2] == 'sum')
+    (total, gaps, *_), over, rows = rows[end], rows[end + 1:], rows[:end]
+    assert 'pkt_end' not in [row[3] for row in rows[:-1] + over]
+    assert [row[1:3] for row in over] == [(row[0] - total, '(over)') for row in over]
     assert re.search(r'sum of the gaps$', text, re.M)
     assert rows[0][:3] == (0, 0, '') and all(row[2] for row in rows[1:])
     assert [sum(row[1] for row in rows[:k + 1]) for k in range(len(rows))] == [row[0] for row in rows]
@@ -64,7 +68,7 @@ def journey(text, pkt):
     assert sum(map(Decimal, spent.values())) == total
     for part, value in spent.items():
         assert Decimal(value) == sum(row[1] for row in rows if row[2] == part), part
-    return rows
+    return rows + over
 
 
 def test_why_a_request(guest):
@@ -76,11 +80,10 @@ def test_why_a_request(guest):
     rows = journey(guest.cmd(f'nettrace why {pkt}'), pkt)
     names = [row[3] for row in rows]
     path = ['e1000_intr', 'wakeup', 'switch', 'e1000_rx', 'ethif_rx', 'ip_in', 'tcp_seg_in', 'sock_rx', 'wakeup', 'switch',
-            'sock_read', 'sys_exit']
+            'sock_read', 'pkt_end', 'sys_exit']
     assert [name for name in names if name in path] == path
     assert [part for _, _, part, event, _ in rows if event in path][1:] == \
-        ['irq', 'scheduler', 'ring', 'driver', 'queue', 'ip', 'tcp', 'socket', 'scheduler', 'application', 'application'] \
-        or 'application' in [row[2] for row in rows]
+        ['irq', 'scheduler', 'ring', 'driver', 'queue', 'ip', 'tcp', 'socket', 'scheduler', 'application', 'application', '(over)']
 
     born = next(i for i, row in enumerate(seen) if row['pkt'] == pkt)
     woken = next(row for row in seen if row['event'] == 'wakeup' and row['pkt'] == pkt)
@@ -206,6 +209,8 @@ def test_saved_file_is_the_hosts(guest, tmp_path):
     with urlopen(f'http://127.0.0.1:{guest.port(80)}/big.nt', timeout=CAP) as answer:
         big = answer.read()
     slots = Trace(big[:len(big) // 64 * 64]).slots
+    said = guest.cmd('status nettrace dump > /big.txt; ls /big.txt')
+    assert "nettrace: the output's file is full after 71680 bytes" in said and said.endswith(' 71680\n'), said
     assert len(big) == 70 << 10 and slots == whole.slots[:len(slots)]
 
 
@@ -250,6 +255,8 @@ def test_filters(guest):
                         ("-f 'tcp_seg_out flags & SYN && len == 0'", [row for row in seen if row['fields']['flags'] & 2]),
                         (f"-c 'only pkt {pkt}'", [row for row in seen if row['pkt'] == pkt])]:
         lines = guest.cmd(f'nettrace dump -e tcp_seg_out {words}').splitlines()
+        if words[1] == 'f':  # that chooses its events by itself
+            assert guest.cmd(f'nettrace dump {words}').splitlines() == lines
         assert [int(re.search(r' #(\d+) ', line).group(1)) for line in lines] == [row['pkt'] for row in want] != []
 
 
@@ -314,7 +321,8 @@ def test_enable_and_disable(boot):
     ('nettrace dump -f tcpx', 1, 'nettrace: filter tcpx: '),
     ('nettrace dump -n 1 -c fro -c mark', 1, 'nettrace: fro: unknown command'),
     ('nettrace mark ' + 'm' * 130, 1, 'nettrace: a line is too long'),
-    ('nettrace save -o /no/such', 1, 'nettrace: /no/such: '),
+    ('nettrace save -o /no/such', 1, 'nettrace: /no/such: no such folder'),
+    ("nettrace dump -f 'tcp_seg_in len > 65536'", 1, 'nettrace: filter tcp_seg_in len > 65536: len is u16 and never'),
 ], ids=lambda value: value[:30] if isinstance(value, str) else None)
 def test_exit_status(guest, line, status, said):
     text = guest.cmd('status ' + line)
