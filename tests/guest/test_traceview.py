@@ -147,7 +147,7 @@ def test_filters_add_up(views):
                 and (not row['event'].startswith('tcp_seg_') or
                      row['fields']['rport'] == port and row['fields']['len'] > 0)
                 and (not row['event'].startswith('sys_') or row['pid'] == 0)])
-    views.same('filter * pid == 77777\nfilter off', views.all)
+    views.same('filter * pid == 7777\nfilter off', views.all)
     assert ask(views.vm, 'filter ethif_rx dst == 1') == b'refused'  # a MAC is no number
     assert ask(views.vm, 'disable *\nfilter tcp_seg_in to == 1') == b'refused'
 
