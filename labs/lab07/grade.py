@@ -35,6 +35,7 @@ def data_again(lab):
         got = wire.find(wants, limit)
         lab.need(got, f'the page, for the {k + 1}. time', f'silence for {limit} s')
     waits = gaps(wire, wants)
+    lab.need(waits[0] > 0.3, 'a first gap of a timer, 0.3 s or more', f'{waits[0]:.3f} s')
     lab.need(waits[1] >= 1.5 * waits[0], 'gaps that grow', ' '.join(f'{gap:.1f}' for gap in waits))
     flow.send(ACK, ack=(got.tcp.seq + len(got.data) + 1) % 2**32)
     lab.need(wire.find(wants, 3) is None, 'silence after the ACK', 'the page once more')
