@@ -18,6 +18,7 @@ On failure the run directory stays, and story() says what was done, what was
 expected, what came, and where the evidence lies.
 """
 
+import itertools
 import json
 import os
 import re
@@ -264,7 +265,8 @@ class VM:
         self.steps.append(text)
 
     def story(self, expected, got):
-        rows = [f'  {n}. {text}' for n, text in enumerate(self.steps, 1)]
+        runs = [(text, len(list(same))) for text, same in itertools.groupby(self.steps)]  # a step that waits is many
+        rows = [f'  {n}. {text}' + (f' ({times} times)' if times > 1 else '') for n, (text, times) in enumerate(runs, 1)]
         log = ''
         if os.path.exists(self.log):
             with open(self.log, errors='replace') as f:
