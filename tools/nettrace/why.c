@@ -216,7 +216,7 @@ cmd_why(struct opts *o)
   struct out out;
   u32 pkt = 0, n;
   if(o->argc < 1)
-    return seterr(EX_BADUSE, "which packet? N as printed, #N, or +K");
+    return seterr(EX_BADUSE, "which packet? N as printed, '#N', or +K");
   int rc = session_open(&s, o->argc - 1, o->argv + 1);
   if(rc < 0)
     return rc;
