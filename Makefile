@@ -157,7 +157,7 @@ $(foreach d,user tests/prog extra,$(eval $(call program,$(B)/$(d))))
 # Programs of several files.
 $(B)/user/nettrace.elf: $(B)/user/nettrace_why.o
 $(B)/user/sysfuzz.elf: $(B)/user/fuzz_args.o $(B)/user/fuzz_net.o $(B)/user/fuzz_acts.o
-$(B)/user/nettop.elf: $(patsubst %,$(B)/user/nettop_%.o,model path views flow packet event inside screen)
+$(B)/user/nettop.elf: $(patsubst %,$(B)/user/nettop_%.o,model path views flow packet event filter inside screen)
 $(B)/tests/prog/%.o: tests/guest/prog/%.c
 	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(UFLAGS) -c $< -o $@
 

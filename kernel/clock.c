@@ -105,8 +105,8 @@ clock_init(void)
   trace_clock(tsc_khz);
 }
 
-// TSC ticks as nanoseconds.  64 x 32 bits in two halves.
-static u64
+// 64 x 32 bits in two halves.
+u64
 tsc_ns(u64 tsc)
 {
   u64 hi = (tsc >> 32) * mult;

@@ -50,6 +50,7 @@ extern u32 tsc_khz;       // 0 until calibrated
 void clock_init(void);    // HPET or PM timer; calibrates TSC and LAPIC against it
 void clock_sync(void);    // emit one clock_sync event
 u64 now_ns(void);         // since boot, from the TSC
+u64 tsc_ns(u64 tsc);      // TSC ticks as nanoseconds
 void delay_us(u32);       // busy wait, only while booting
 u32 div64(u64 *n, u32 d); // *n /= d, returns the remainder
 u32 now_us(void);         // microseconds since boot, from the TSC, modulo 2^32
@@ -226,6 +227,7 @@ void proc_dump(void);            // ^P
 int proc_info(char *, int max);  // how many there are
 void proc_name(int pid, char name[16]);
 void proc_snap(void); // one proc event per process
+u64 cpu_idle_ns(u32 cpu); // had nothing to run, since boot
 
 // rand.c
 u32 rand32(void);

@@ -287,6 +287,7 @@ static void
 idle(struct cpu *c)
 {
   c->idle = 1; // before the lock goes: who makes work from now on sends an IPI
+  c->idle_since = rdtsc();
   c->need_resched = 0;
   c->intena = 0;
   release(&ptable.lock);
@@ -294,6 +295,19 @@ idle(struct cpu *c)
   cli();
   c->idle = 0;
   acquire(&ptable.lock);
+  c->idle_tsc += rdtsc() - c->idle_since;
+  c->idle_since = 0;
+}
+
+// How long CPU i has had nothing to run since boot, in ns; what interrupts it took
+// meanwhile is part of it.  Any thread, no lock.
+u64
+cpu_idle_ns(u32 i)
+{
+  acquire(&ptable.lock);
+  u64 since = cpus[i].idle_since, tsc = cpus[i].idle_tsc + (since ? rdtsc() - since : 0);
+  release(&ptable.lock);
+  return tsc_ns(tsc);
 }
 
 // Each CPU's endless loop, on a stack of its own.

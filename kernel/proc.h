@@ -30,6 +30,7 @@ struct cpu {
   u32 apicid;                // local APIC id
   volatile u32 started;      // [x] it has entered the scheduler
   volatile u32 idle;         // [x] it sleeps in hlt, an IPI wakes it
+  u64 idle_tsc, idle_since;  // how long it has slept so; since when, 0: it does not.  Under ptable.lock
   int ncli;                  // depth of pushcli
   u32 intena;                // were interrupts on before pushcli?
   struct context *scheduler; // swtch here to enter the scheduler

@@ -22,11 +22,13 @@
 struct ntread tr;
 struct choice want = {.interval_ms = 1000, .tail = 1};
 static struct model still; // the model at the last refresh: what the screen shows
-static int batch, cpu_on;  // cpu_on: events that view 7 needs were switched on by us
+static int cpu_on;         // events that view 7 needs were switched on by us
+static const char *filter; // of the command line
 
 // What is typed in the last row: 0 nothing, '/' a filter, 'm' a mark.
 static char asking;
-static char typed[40];
+static const char *refusal; // why what was typed is none, until the next key
+static char typed[sizeof(want.filter)];
 static int ntyped, escape; // escape: bytes of a sequence so far
 static u32 report[2];      // rows and columns in the terminal's answer
 static int asked, answers; // sent and not yet answered; it does answer
@@ -36,7 +38,7 @@ static int asked, answers; // sent and not yet answered; it does answer
 static void
 give_back(void)
 {
-  if(batch || rows == 0)
+  if(want.batch || rows == 0)
     return;
   struct pollfd console = {.fd = 0, .events = POLLIN};
   char c;
@@ -88,11 +90,14 @@ draw_keys(void)
 {
   char text[200];
   struct nt_line o = {text, 0, cols - 1};
-  if(asking)
+  if(refusal)
+    nt_printf(&o, "%s", refusal);
+  else if(asking)
     nt_printf(&o, asking == '/' ? "filter (port=80 pid=4 state=LISTEN, or text): %s" : "mark: %s", typed);
   else
-    nt_printf(&o, "1flow 2path 3drop 4layer 5event 6pcb 7cpu s:%s%s /:%s p:%s ?:help q:quit", sort_name[want.sort],
-              want.reverse ? "-" : "", want.filter[0] ? want.filter : "filter", want.paused ? "go on" : "pause");
+    nt_printf(&o, "1flow 2path 3drop 4layer 5event 6pcb 7cpu s:%s%s /:%s%s p:%s ?:help q:quit", sort_name[want.sort],
+              want.reverse ? "-" : "", want.filter[0] ? want.filter : "filter",
+              want.filter[0] && !filter_speaks(want.view) ? "(not here)" : "", want.paused ? "go on" : "pause");
   sheet_keys(text, o.n);
   screen_show(o.n);
 }
@@ -237,8 +242,19 @@ line_has(const char *line, const char *words)
   return 0;
 }
 
-// What only the recorder's account tells: how full our ring is, and whether a
-// reader makes the writers wait.
+// How much of the time since the last account a CPU did not idle: the kernel's own sum,
+// which the loss of records cannot make wrong.
+static void
+busy_share(u32 cpu, u32 idle_ms, u32 up_ms)
+{
+  u32 all = up_ms - live.up_ms[cpu], idle = idle_ms - live.idle_ms[cpu];
+  live.cpu[cpu] = all && idle < all ? 100 * (all - idle) / all : 0;
+  live.idle_ms[cpu] = idle_ms;
+  live.up_ms[cpu] = up_ms;
+}
+
+// What only the recorder's account tells: how full our ring is, whether a reader
+// makes the writers wait, and how busy the CPUs were.
 static void
 read_stat(void)
 {
@@ -256,6 +272,7 @@ read_stat(void)
       head[cpu] = stat_number(s, " head ");
       slots = stat_number(s, " slots ");
       live.discarded += stat_number(s, " dropped ");
+      busy_share(cpu, stat_number(s, " idle_ms "), stat_number(s, " up_ms "));
       live.ncpu++;
     } else if(line_has(s, "open ")) {
       u32 behind = head[cpu] - stat_number(s, " cursor "), part = slots ? behind / (slots / 100 + 1) : 0;
@@ -279,6 +296,11 @@ open_trace(void)
     fail(DEVICE, tr.why ? tr.why : neterr(tr.status));
   model_begin();
   path_begin();
+  const char *why = filter ? filter_set(filter) : 0;
+  if(why) {
+    printf(2, "nettop: -f %s: %s\n", filter, why);
+    exits(2);
+  }
   drain();
   live.nflow = live.lost = 0;
   model_zero();
@@ -334,7 +356,9 @@ static void
 typed_all(void)
 {
   if(asking == '/') {
-    strcpy(want.filter, typed);
+    refusal = filter_set(typed);
+    if(refusal)
+      return; // the prompt comes back with the next key
   } else if(ntyped) {
     char line[64];
     struct nt_line o = {line, 0, sizeof(line)};
@@ -347,6 +371,7 @@ typed_all(void)
 static void
 type(char c)
 {
+  refusal = 0;
   if(c == '\r' || c == '\n')
     typed_all();
   else if(c == CTRL('C') || c == CTRL('U'))
@@ -477,6 +502,7 @@ lone_escape(void)
   if(escape != 1)
     return;
   escape = 0;
+  refusal = 0;
   if(asking)
     asking = 0;
   else
@@ -505,7 +531,7 @@ watch_until(u32 when)
   struct pollfd console = {.fd = 0, .events = POLLIN};
   for(read_clock(); (int)(when - live.now) > 0; read_clock()) {
     u32 ms = when - live.now;
-    if(poll(&console, !batch, ms < LEAD_MS ? ms : LEAD_MS) > 0)
+    if(poll(&console, !want.batch, ms < LEAD_MS ? ms : LEAD_MS) > 0)
       read_keys();
     else
       lone_escape();
@@ -567,7 +593,7 @@ options(int argc, char **argv)
   int tables = 0;
   for(int i = 1; i < argc; i++) {
     if(strcmp(argv[i], "-b") == 0)
-      batch = 1;
+      want.batch = 1;
     else if(strcmp(argv[i], "-n") == 0)
       tables = number(argv[++i]);
     else if(strcmp(argv[i], "-i") == 0)
@@ -577,16 +603,16 @@ options(int argc, char **argv)
     else if(strcmp(argv[i], "-s") == 0)
       want.sort = choose(argv[++i], sort_name, NSORT);
     else if(strcmp(argv[i], "-f") == 0 && argv[i + 1] && strlen(argv[i + 1]) < sizeof(want.filter))
-      strcpy(want.filter, argv[++i]);
+      filter = argv[++i];
     else if(strcmp(argv[i], "-h") == 0)
       help();
     else
       usage(argv[i]);
   }
-  if(!batch && tables)
+  if(!want.batch && tables)
     usage("-n without -b");
-  want.tail = !batch;
-  return batch && tables == 0 ? 1 : tables;
+  want.tail = !want.batch;
+  return want.batch && tables == 0 ? 1 : tables;
 }
 
 static void
@@ -616,7 +642,7 @@ main(int argc, char **argv)
 {
   int tables = options(argc, argv);
   open_trace();
-  if(!batch)
+  if(!want.batch)
     open_console();
   need_cpu(want.view == V_CPU);
   snapshot();
@@ -625,9 +651,9 @@ main(int argc, char **argv)
   model_settle(0);
   read_stat();
   take_picture();
-  if(!batch)
+  if(!want.batch)
     draw();
-  for(int k = 1; !batch || k <= tables; k++) {
+  for(int k = 1; !want.batch || k <= tables; k++) {
     u32 last = live.now;
     watch_until(last + want.interval_ms - LEAD_MS);
     snapshot();
@@ -636,11 +662,11 @@ main(int argc, char **argv)
     model_settle(live.now - last);
     choose_first();
     take_picture();
-    if(batch)
+    if(want.batch)
       print_table(k, tables);
     else
       draw();
-    if(answers && !batch)
+    if(answers && !want.batch)
       ask_size();
   }
   exits(0);

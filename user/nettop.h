@@ -6,7 +6,8 @@
 //   nettop_views.c   struct model -> lines: the head, and which view stands below it
 //   nettop_flow.c    view 1, the connections
 //   nettop_packet.c  views 2 and 3: packets' journeys, drops
-//   nettop_event.c   view 5, the events; the filter
+//   nettop_event.c   view 5, the events
+//   nettop_filter.c  which lines are shown
 //   nettop_inside.c  views 4, 6, 7: layers, one connection, CPUs; help
 //   nettop_screen.c  lines -> cells -> the bytes that differ; the terminal
 //
@@ -110,12 +111,14 @@ struct model {
   u32 drops, reason, rexmits, lost;                    // since nettop began, all but lost: since z
   u32 ip, link, mbps;                                  // of en0
   u32 rx_free, rx_size, tx_used, tx_size;              // the card's rings
-  u32 pbuf, pbuf_max, seg, seg_max, pcb, tw, arp, mpc; // the stack's memory; frames the card had no room for
+  u32 heap, seg, seg_max, pcb, tw, arp, mpc; // the stack's memory; frames the card had no room for
   u32 count[NT_MAXEV], count_old[NT_MAXEV], count_rate[NT_MAXEV];
   const char *state;   // of the trace: on, off, frozen
+  int lossy;           // some were lost since the last refresh: its rates are too low
   u32 ring, discarded; // percent of a ring not yet read; refused by the writers
   int lossless;        // pid of a reader the writers wait for
-  u32 cpu[NT_MAXCPU];  // percent busy
+  u32 cpu[NT_MAXCPU];  // percent of the time in which it did not idle
+  u32 idle_ms[NT_MAXCPU], up_ms[NT_MAXCPU]; // since boot
   int ncpu;            // CPUs
   u64 irq_at[NCARD];   // an interrupt of the card for frames not yet reaped, 0 = none
   struct dist gap[16]; // the path's, see nettop_path.c
@@ -143,7 +146,7 @@ struct model {
 struct choice {
   int view; // V_FLOW ...
   int sort, reverse;
-  int total, numeric, tail, help, paused;
+  int total, numeric, tail, help, paused, batch;
   u32 flow;        // selected flow, its born; 0 none
   u32 record;      // selected record of the events, 0: follow
   u32 pkt;         // packet whose journey is shown, 0: the slowest
@@ -222,6 +225,11 @@ void view_event(const struct model *);
 void event_step(const struct model *, int by);
 void draw_tail(const struct model *, int lines);
 void put_time(struct nt_line *, u64 tsc, int seconds);
+
+// nettop_filter.c
+const char *filter_set(const char *text);
+int filter_speaks(int view);
+int record_matches(const struct model *, const struct nt_slot *, const char *line, int n);
 int flow_matches(const struct model *, const struct flow *, const char *line, int n);
 
 // nettop_inside.c

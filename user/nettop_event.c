@@ -1,4 +1,4 @@
-// nettop's view 5: events, the newest last; and the filter that is typed behind /.
+// nettop's view 5: events, the newest last.
 //
 // Called by draw_views, and by view 1 for its tail.  Nothing here knows an event: its
 // name, its fields and their values are what the metadata says.
@@ -8,113 +8,6 @@
 #include "nettop.h"
 
 #define MAXLIST 160 // lines of the list
-
-// ---- the filter ----------------------------------------------------------------
-
-static char
-lower(char c)
-{
-  return 'A' <= c && c <= 'Z' ? c - 'A' + 'a' : c;
-}
-
-// Does the text contain the word, in capitals or not?  _ and - are the same.
-static int
-contains(const char *text, int n, const char *word, int len)
-{
-  for(int i = 0; i + len <= n; i++) {
-    int k = 0;
-    while(k < len && (lower(text[i + k]) == lower(word[k]) || (text[i + k] == '-' && word[k] == '_')))
-      k++;
-    if(k == len)
-      return 1;
-  }
-  return 0;
-}
-
-// The filter as KEY=VALUE; 0 if it is plain text.
-static const char *
-filter_value(char *key, int max)
-{
-  const char *s = want.filter;
-  int n = 0;
-  while(*s && *s != '=' && *s != ' ' && n < max - 1)
-    key[n++] = lower(*s++);
-  key[n] = 0;
-  return n && (*s == '=' || *s == ' ') && s[1] ? s + 1 : 0;
-}
-
-static int
-is_number(const char *s, u32 x)
-{
-  char text[12];
-  struct nt_line o = {text, 0, sizeof(text) - 1};
-  nt_printf(&o, "%u", x);
-  text[o.n] = 0;
-  return strcmp(s, text) == 0;
-}
-
-static int
-starts(const char *s, const char *with)
-{
-  while(*with && lower(*s) == lower(*with))
-    s++, with++;
-  return *with == 0;
-}
-
-// Does a record pass the filter?  KEY is pkt, sock, pid, port, event or a field's name.
-// line: the record as n characters, for a filter that is plain text.
-static int
-matches(const struct nt_slot *s, const char *line, int n)
-{
-  char key[16], text[80];
-  const char *v = filter_value(key, sizeof(key));
-  if(want.filter[0] == 0)
-    return 1;
-  if(v == 0)
-    return contains(line, n, want.filter, strlen(want.filter));
-  if(strcmp(key, "pkt") == 0 || strcmp(key, "sock") == 0 || strcmp(key, "pid") == 0)
-    return is_number(v, key[1] == 'k' ? s->pkt : key[0] == 's' ? s->sock
-                                                               : s->pid);
-  if(s->id >= NT_MAXEV || tr.event[s->id].name == 0)
-    return 0;
-  if(strcmp(key, "event") == 0)
-    return starts(tr.event[s->id].name, v);
-  for(int i = 0; i < tr.event[s->id].nfield; i++) {
-    const struct nt_field *f = &tr.event[s->id].field[i];
-    int port = strcmp(key, "port") == 0 && strcmp(f->unit, "port") == 0;
-    if(!port && strcmp(f->name, key) != 0)
-      continue;
-    struct nt_line o = {text, 0, sizeof(text)};
-    nt_put(&o, &tr, f, s);
-    if(port ? is_number(v, nt_value(f, s)) : contains(text, o.n, v, strlen(v)))
-      return 1;
-  }
-  return 0;
-}
-
-// The same for a connection: port, pid, sock, state, name.
-int
-flow_matches(const struct model *m, const struct flow *f, const char *line, int n)
-{
-  char key[16], state[20];
-  const char *v = filter_value(key, sizeof(key));
-  if(want.filter[0] == 0)
-    return 1;
-  if(v && strcmp(key, "port") == 0)
-    return is_number(v, f->lport) || (f->raddr && is_number(v, f->rport));
-  if(v && strcmp(key, "pid") == 0)
-    return is_number(v, f->owner);
-  if(v && strcmp(key, "sock") == 0)
-    return is_number(v, f->sock);
-  if(v && strcmp(key, "name") == 0)
-    return starts(prog_name(m, f->owner), v);
-  if(v && strcmp(key, "state") == 0) {
-    struct nt_line o = {state, 0, sizeof(state)};
-    put_state(&o, f);
-    return contains(state, o.n, v, strlen(v));
-  }
-  return contains(line, n, want.filter, strlen(want.filter));
-}
 
 // ---- the list ------------------------------------------------------------------
 
@@ -160,7 +53,7 @@ listed(const struct model *m, u32 n, int packets)
   if(packets || want.filter[0] == 0) // below the connections the filter is theirs
     return s;
   nt_print(&o, &tr, s);
-  return matches(s, text, o.n) ? s : 0;
+  return record_matches(m, s, text, o.n) ? s : 0;
 }
 
 // Fill event_list with at most `lines` records, the newest first; further back, so

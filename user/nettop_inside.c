@@ -16,7 +16,9 @@ put_dist(struct nt_line *o, const struct dist *d, int at)
   u32 p50, p99;
   dist_percentiles(d, &p50, &p99);
   to_column(o, at);
-  nt_printf(o, "%4H", d->n);
+  nt_printf(o, d->n ? "%4H" : "   -     -     -     -", d->n);
+  if(d->n == 0)
+    return;
   put_us_right(o, p50, 6);
   put_us_right(o, p99, 6);
   put_us_right(o, d->max, 6);
@@ -159,7 +161,8 @@ view_pcb(const struct model *m)
   const struct flow *f = flow_born(m, want.flow);
   struct nt_line o = sheet_line();
   if(f == 0) {
-    nt_printf(&o, " No connection is selected: press 1, choose one with j and k, press Enter.");
+    nt_printf(&o, want.batch ? " No connection%s%s: -f port=80 or sock=2 chooses one of those that nettop -b lists." : " No connection is selected: press 1, choose one with j and k, press Enter.",
+              want.filter[0] ? " with " : " yet", want.filter);
     return;
   }
   nt_printf(&o, "sock %u  %s (%u)  :%u", f->sock, prog_name(m, f->owner), f->owner, f->lport);
@@ -230,9 +233,10 @@ draw_help(int lines)
     "e    the last events or more connections     m  a mark into the trace",
     "w    this screen into the file nettop.txt     Ctrl-L  draw anew     q  quit",
     "",
-    "lost    records this program was too slow for: the figures are then too low",
+    "lost    records this program was too slow for; ! just now: rates are too low",
+    "cpu     100% less the time without work, by the kernel's own account",
     "unread  of the trace's ring, waits for us; at 100% records are lost",
-    "pbuf    and seg: in use/most ever, of the stack's memory; ring: in use/size",
+    "heap    bytes of the stack's memory in use; seg in use/most ever; ring in use/size",
     "us      from interrupt to netd, to IP, to TCP or UDP, to socket, to program:",
     "        the middle and the 99th of 100 of the last 256; 4.1m are ms, 2.3s s",
     "*  lost or repeated something just now    -  closed, stays here for 10 s",

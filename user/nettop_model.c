@@ -48,8 +48,7 @@ static const struct rule {
   {"e1000_stat", "tx_used", SET, IN_MODEL(tx_used)},
   {"e1000_stat", "tx_size", SET, IN_MODEL(tx_size)},
   {"e1000_stat", "mpc", SET, IN_MODEL(mpc)},
-  {"mem_stat", "pbuf", SET, IN_MODEL(pbuf)},
-  {"mem_stat", "pbuf_max", SET, IN_MODEL(pbuf_max)},
+  {"mem_stat", "heap", SET, IN_MODEL(heap)},
   {"mem_stat", "seg", SET, IN_MODEL(seg)},
   {"mem_stat", "seg_max", SET, IN_MODEL(seg_max)},
   {"mem_stat", "pcb", SET, IN_MODEL(pcb)},
@@ -369,7 +368,6 @@ settle_processes(u32 ms)
   static struct process old[NPROC];
   int n = psinfo(ps, NPROC), nold = live.nproc;
   memmove(old, live.proc, sizeof(old));
-  memset(live.cpu, 0, sizeof(live.cpu));
   live.nproc = n < 0 ? 0 : n < NPROC ? n
                                      : NPROC;
   for(int i = 0; i < live.nproc; i++) {
@@ -383,7 +381,6 @@ settle_processes(u32 ms)
     p->runs = p->runs_old = was->runs;
     p->run_rate = per_second(was->runs - was->runs_old, ms);
     p->percent = per_second(grown(ps[i].ticks, was->ticks_old), ms); // 100 ticks a second
-    live.cpu[ps[i].cpu % NT_MAXCPU] += p->percent;
   }
 }
 
@@ -531,6 +528,7 @@ model_settle(u32 ms)
   }
   for(struct flow *f = live.flow; f < live.flow + live.nflow; f++)
     settle_flow(f, ms, tracing, live.lost == lost_old);
+  live.lossy = live.lost != lost_old;
   lost_old = live.lost;
   settle_processes(ms);
   forget();

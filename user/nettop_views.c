@@ -71,6 +71,24 @@ put_state(struct nt_line *o, const struct flow *f)
 
 // ---- the head --------------------------------------------------------------
 
+// How busy the CPUs are: each, or all together where the line has no room.
+static void
+put_cpus(struct nt_line *o, const struct model *m)
+{
+  char text[NT_MAXCPU * 5];
+  struct nt_line each = {text, 0, sizeof(text)};
+  u32 sum = 0;
+  for(int i = 0; i < m->ncpu; i++) {
+    nt_printf(&each, " %u%%", m->cpu[i]);
+    sum += m->cpu[i];
+  }
+  if(o->n + each.n <= cols)
+    for(int i = 0; i < each.n; i++)
+      nt_printf(o, "%c", text[i]);
+  else
+    nt_printf(o, " %u%% of %d", sum / m->ncpu, m->ncpu);
+}
+
 static void
 head_machine(struct nt_line *o, const struct model *m)
 {
@@ -80,15 +98,12 @@ head_machine(struct nt_line *o, const struct model *m)
   nt_printf(o, m->link ? " up" : " DOWN");
   if(m->link && m->mbps)
     nt_printf(o, " %uM", m->mbps);
-  nt_printf(o, "  TRACE %s  lost %u", m->state, m->lost);
+  nt_printf(o, "  TRACE %s%s  lost %u%s", m->state, want.paused ? " PAUSED" : "", m->lost, m->lossy ? "!" : "");
   if(m->lossless)
     nt_printf(o, "  LOSSLESS for pid %u, refused %u", m->lossless, m->discarded);
-  if(want.paused)
-    nt_printf(o, "  PAUSED  cpu");
-  else
-    nt_printf(o, "  int %u.%us  cpu", want.interval_ms / 1000, want.interval_ms % 1000 / 100);
-  for(int i = 0; i < m->ncpu; i++)
-    nt_printf(o, " %u%%", m->cpu[i]);
+  nt_printf(o, "  cpu");
+  put_cpus(o, m);
+  nt_printf(o, "  int %u.%us", want.interval_ms / 1000, want.interval_ms % 1000 / 100);
 }
 
 static void
@@ -109,7 +124,7 @@ head_memory(struct nt_line *o, const struct model *m)
   nt_printf(o, "ev %4H%s unread %u%%", want.total ? m->total.events : m->rate.events, want.total ? "" : "/s", m->ring);
   if(m->rx_size)
     nt_printf(o, "  ring rx %u/%u tx %u/%u", m->rx_size - m->rx_free, m->rx_size, m->tx_used, m->tx_size);
-  nt_printf(o, "  pbuf %u/%u seg %u/%u pcb %u tw %u arp %u", m->pbuf, m->pbuf_max, m->seg, m->seg_max, m->pcb, m->tw, m->arp);
+  nt_printf(o, "  heap %H seg %u/%u pcb %u tw %u arp %u", m->heap, m->seg, m->seg_max, m->pcb, m->tw, m->arp);
 }
 
 // One line of the head.  If it is too long, gaps go first: columns may move, but nothing is cut.

@@ -173,12 +173,20 @@ stat_reader(struct stat_text *t, struct reader *r)
   releasesleep(&r->lock);
 }
 
+static u32
+ms_of(u64 ns)
+{
+  div64(&ns, 1000000);
+  return (u32)ns;
+}
+
 static void
 stat_make(struct stat_text *t)
 {
   for(u32 i = 0; i < NT_MAXCPU; i++)
     if(ring_here(i))
-      stat_line(t, "cpu %u head %u dropped %u slots %u\n", i, ring_head(i), nt_page.cpu[i].dropped, nt_page.hdr.nslots);
+      stat_line(t, "cpu %u head %u dropped %u slots %u idle_ms %u up_ms %u\n", i, ring_head(i), nt_page.cpu[i].dropped,
+                nt_page.hdr.nslots, ms_of(cpu_idle_ns(i)), ms_of(now_ns()));
   stat_events(t);
   for(struct reader *r = readers; r < readers + NREADER; r++)
     if(r->used)

@@ -274,7 +274,10 @@ def test_loss_is_on_the_table(boot):
         batch.stop()
     losses = [int(text.rsplit(' ', 1)[1]) for text in found]
     assert losses == sorted(losses)
-    assert all(f' lost {n} ' in text.split('\n')[0] for n, text in zip(losses, found))
+    heads = [text.split('\n')[0] for text in found]
+    assert all(f' lost {new}{"!" if new > old else ""} ' in head for old, new, head in zip(losses, losses[1:], heads[1:]))
+    shares = [[int(n) for n in re.findall(r'(\d+)%', re.search(r' cpu(( \d+%)+)', head).group(1))] for head in heads]
+    assert all(0 < sum(share) and max(share) <= 100 for share in shares), shares  # which no loss makes wrong
     for text in found:  # what is lost kills no socket
         assert the([r for r in rows(text) if r['state'] == 'LISTEN'], text)['mark'] == ' '
 
@@ -306,7 +309,7 @@ def test_screen_and_quit(vm):
     screen = Screen(vm)
     text = screen.wait(r' en0 10\.0\.2\.15 [\s\S]*^1flow')
     lines = text.split('\n')
-    assert re.match(r'nettop 00:00:\d\d  en0 10.0.2.15 up.* TRACE on +lost 0 +int 1.0s +cpu( \d+%)+$', lines[0])
+    assert re.match(r'nettop 00:00:\d\d +en0 10.0.2.15 up.* TRACE on +lost 0 +cpu( \d+%)+ +int 1.0s$', lines[0])
     assert [line[:2] for line in lines[1:4]] == ['rx', 'ev', 'us']
     assert lines[4].split() == 'SOCK PID NAME STATE LPORT REMOTE RX/s TX/s RTT CWND Q XM'.split()
     assert lines[23].startswith('1flow') and lines[16].startswith('-- last events')
@@ -322,10 +325,20 @@ def test_screen_and_quit(vm):
     screen.key('e', r'^-- last events')
     screen.key('t', r' RX +TX +RTT ')
     screen.key('t', r' RX/s TX/s ')
-    screen.key('+', r' int 0\.5s ')
-    screen.key('-', r' int 1\.0s ')
+    screen.key('+', r' int 0\.5s$')
+    screen.key('-', r' int 1\.0s$')
     screen.key('n', r'^ +\d+ +\d+ httpd +1 +80 ')
-    screen.key('n', r'httpd +LISTEN ')
+    screen.key('/state=LISTEN\r', r'^ +\d+ +\d+ httpd +1 +80 ')  # a name, though numbers are shown
+    screen.key('/state=1\r', r'^ +\d+ +\d+ httpd +1 +80 ')
+    screen.key('/flags=SYN\r', r'/:flags=SYN\(not here\)')
+    only_syns = r'PKT .*\n +[\d.]+ .* tcp_seg_in .*\n +[\d.]+ .* tcp_seg_out .*\n\n+1flow'
+    screen.key('5', only_syns)
+    screen.key('n', only_syns)
+    screen.key('/foo=1\r', r'^no field foo: ')
+    screen.key('\x15', r'^filter .*: *$')  # the prompt is back
+    screen.key('port=80000\r', r'^port: want a number up to 65535, not 80000$')
+    screen.key('\x03', r'/:flags=SYN p:')  # the old one stays
+    screen.key('1/\r', r'^-- last events[\s\S]*/:filter p:')
     screen.key('/state=CLOSED\n', r'filtered -- ')
     assert all(r['state'] == 'CLOSED' for r in rows(screen.term.text()))
     screen.key('/\n', r'httpd +LISTEN ')
@@ -335,7 +348,7 @@ def test_screen_and_quit(vm):
     screen.key('S', r's:rate ')
     screen.key('w', r'^1flow')
     screen.quit()
-    assert re.match(r'nettop 00:00:\d\d  en0 10.0.2.15 ', vm.cmd('cat nettop.txt'))  # cmd needs the echo: cooked again
+    assert re.match(r'nettop 00:00:\d\d +en0 10.0.2.15 ', vm.cmd('cat nettop.txt'))  # cmd needs the echo: cooked again
 
 
 def test_pause_stands_still(vm):
@@ -353,7 +366,7 @@ def test_pause_stands_still(vm):
         assert screen.key('1', r'^-- last events') == before
         screen.term = Terminal()
         assert screen.key('\x0c', r'^1flow') == before
-        screen.key('p', r' int 1\.0s ')
+        screen.key('p', r'TRACE on +lost[\s\S]*p:pause')
         screen.wait(rf'^(?!{re.escape(before.split()[1])})nettop (?!{re.escape(before.split()[1])})')
     screen.quit()
 
@@ -398,7 +411,7 @@ def test_views(boot):
         assert int(total.group(1)) == len(steps)
         assert us(total.group(2)) == pytest.approx(at[-1], rel=0.1, abs=1.1)
 
-        screen.key('p', r' int ')
+        screen.key('p', r'TRACE on +lost[\s\S]*p:pause')
         screen.key(f'/port={here}\r5', r' tcp_seg_out ')
         screen.key('p', r'PAUSED')
         events = [line.split()[4] for line in screen.term.text().split('\n')[5:23] if line]
@@ -486,7 +499,8 @@ def test_cost_of_watching(boot):
 
 @pytest.mark.parametrize('line, status', [
     ('nettop -b -v path -s rtt -f httpd', 0), ('nettop -b -n 0', 2), ('nettop -v queue', 2), ('nettop -b -s size', 2),
-    ('nettop -n 2', 2), ('rm /dev/nettrace; nettop -b', 1)])
+    ('nettop -n 2', 2), ('nettop -b -f foo=1', 2), ('nettop -b -f len=x', 2), ('nettop -b -f pid=65536', 2), ('nettop -b -f state=HAPPY', 2),
+    ('nettop -b -f event=tcq', 2), ('nettop -b -f raddr=10.0.2.256', 2), ('nettop -b -f to=', 2), ('rm /dev/nettrace; nettop -b', 1)])
 def test_exit_status(tmp_path, line, status):
     code, gave, said = run_line(line, tmp_path / 'run')
     assert (code, gave) == (0, str(status)), said
