@@ -34,6 +34,7 @@ def ping(lab, wire, k, what):
     wire.send(wire.echo(k, data))
     p = wire.find(lambda p: p.icmp and p.icmp.type == 0, 10)
     lab.need(p is not None, f'{what}: an answer to a ping', 'silence')
+    lab.need(p.icmp.ident != 99, f'{what}: no answer to a ping for somebody else', 'one')  # 99: see others
     lab.need((p.icmp.seq, p.data) == (k, data), f'{what}: the answer to ping {k}', p)
     lab.need(p.dst == wire.mac, f'{what}: the answer to {wire.mac.hex(":")}', f'to {p.dst.hex(":")}')
     lab.need(p.src == wire.guest_mac, f'{what}: an answer from {wire.guest_mac.hex(":")}, the card\'s address',
