@@ -103,7 +103,8 @@ head_machine(struct nt_line *o, const struct model *m)
     nt_printf(o, "  LOSSLESS for pid %u, refused %u", m->lossless, m->discarded);
   nt_printf(o, "  cpu");
   put_cpus(o, m);
-  nt_printf(o, "  int %u.%us", want.interval_ms / 1000, want.interval_ms % 1000 / 100);
+  if(!want.paused)
+    nt_printf(o, "  int %u.%us", want.interval_ms / 1000, want.interval_ms % 1000 / 100);
 }
 
 static void
