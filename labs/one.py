@@ -58,7 +58,7 @@ def end(lab):
     for wire in lab.wires:
         wire.stop()
         status = wire.vm.status()
-        if status.get('guest') == 'failed':
+        if status.get('guest') == 'failed' or status.get('guest') == 'killed' and status['qemu_status'] != '0':
             raise RuntimeError('QEMU failed: ' + json.dumps(status))
         wire.vm.check()
         if status.get('guest') == 'panic':

@@ -121,7 +121,8 @@ def test_guest_line(capture, tmp_path, text, code, output, exit_code, guest):
 
 
 def test_panic_keeps_the_evidence(capture, tmp_path):
-    done = capture(text='panic: planted\n', code=PANIC)
+    done = capture(text='\x1b[K$ panic: \x1b[1mplanted\n', code=PANIC)
+    assert 'the guest panicked: panic: planted\n' in done.stderr  # no escape reaches the terminal
     assert done.returncode == 4 and 'planted' in done.stderr
     assert (tmp_path / 'run' / 'ram').exists()
 
@@ -163,7 +164,8 @@ def test_killed_qemu_is_not_a_power_off(capture, tmp_path):
             if comm.read().startswith('qemu'):
                 os.kill(int(pid), signal.SIGKILL)
     running.communicate(timeout=CAP)
-    assert running.returncode == 3 and status(tmp_path)['qemu_status'] == '137'
+    assert running.returncode == 3 and status(tmp_path)['qemu_status'] == '137' and status(tmp_path)['guest'] == 'killed'
+    assert os.path.exists(tmp_path / 'run' / 'ram')  # the evidence
 
 
 def test_run_directory_in_use_is_refused(capture, tmp_path):
