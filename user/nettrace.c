@@ -439,28 +439,51 @@ write_front(int fd)
   return r;
 }
 
-// Save the records as they come: the host's tool reads the file.
+// What stands in the way of a new file there: open itself says no more than no.
+static const char *
+why_not(const char *path)
+{
+  struct stat st;
+  char *folder = join(path, "", "");
+  int n = strlen(path);
+  if(n == 0)
+    return "a file wants a name";
+  if(stat(path, &st) == 0)
+    return st.type == T_DIR ? "is a folder" : "cannot be written";
+  while(n > 0 && folder[n - 1] != '/')
+    n--;
+  folder[n] = 0;
+  if(n && (stat(folder, &st) < 0 || st.type != T_DIR))
+    return "no such folder";
+  return "cannot be made: the disk is full";
+}
+
+// Save the records as they come: the host's tool reads the file.  Returns 1 if some of
+// them found no room.
 static int
 save(void)
 {
   int std = strcmp(opt.file, "-") == 0, bad;
-  unlink(std ? "" : opt.file);
-  int fd = std ? 1 : open(opt.file, O_CREATE | O_WRONLY);
+  int fd = std ? 1 : open(opt.file, O_CREATE | O_WRONLY | O_TRUNC);
+  struct stat st = {.type = 0};
   uint n = 0;
   if(fd < 0) {
-    printf(2, "nettrace: %s: no such folder, a folder itself, or the disk is full\n", opt.file);
+    printf(2, "nettrace: %s: %s\n", opt.file, fd < -1 ? neterr(fd) : why_not(opt.file));
     return 1;
   }
+  fstat(fd, &st);
   bad = write_front(fd);
   for(const struct nt_slot *s; !bad && (opt.limit == 0 || n < opt.limit) && (s = nt_next(&tr)) != 0; n += !bad)
     bad = write_all(fd, s, s->nsl * sizeof(*s));
   if(tr.status < 0 && tr.status != -EAGAIN)
     die(DEVICE, tr.status);
-  if(bad)
+  if(bad && st.type == T_FILE)
     printf(2, "nettrace: %s: full after %u events; -e and -n choose among them\n", opt.file, n);
+  else if(bad)
+    printf(2, "nettrace: %s: takes no more after %u events\n", opt.file, n);
   else
     printf(2, "nettrace: %s: %u events\n", opt.file, n);
-  return 0;
+  return bad != 0;
 }
 
 // ---- the command line ------------------------------------------------------
@@ -476,6 +499,8 @@ options(int argc, char *argv[])
         add_command("disable", "*");
       add_command("enable", optarg);
     } else if(o == 'f') {
+      while(*optarg == ' ')
+        optarg++;
       add_command("filter", optarg);
       filters[nfilter++] = optarg;
     } else if(o == 'c') {

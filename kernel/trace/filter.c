@@ -319,16 +319,29 @@ term_field(const struct filter *f, struct term *t, const char *name)
   return why;
 }
 
-// Can a field of this type have the value?
-static int
-type_holds(const char *type, long long val)
+// The least and the largest value of a number of this type; of 64 bits without a sign,
+// as far as a filter's number goes.
+static void
+type_range(const char *type, long long *min, long long *max)
 {
-  u32 unused = 64 - number_bits(type);
-  u64 top = (u64)val << unused;
-  return *type == 's' ? (long long)top >> unused == val : val >= 0 && (long long)(top >> unused) == val;
+  u32 bits = number_bits(type), unused = 64 - bits + (*type == 's' || bits == 64);
+  *max = (long long)(~0ull >> unused);
+  *min = *type == 's' ? -*max - 1 : 0;
 }
 
-// A number that the field never has in any event of f would wait for ever: 0, or the
+// Can a field of this type meet the term?  A value it never has is met by nothing, or by
+// every record: neither was meant.
+static int
+type_meets(const char *type, const struct term *t)
+{
+  long long min, max;
+  type_range(type, &min, &max);
+  if(t->val < min || t->val > max)
+    return 0;
+  return !(t->op == OP_LT && t->val == min) && !(t->op == OP_GT && t->val == max) && !(t->op == OP_AND && t->val == 0);
+}
+
+// A number that the field never meets in any event of f would wait for ever: 0, or the
 // widest of the field's types.
 static const char *
 term_fits(const struct filter *f, const struct term *t)
@@ -337,7 +350,7 @@ term_fits(const struct filter *f, const struct term *t)
   u32 off;
   for(u32 id = 0; id < NTRACE; id++) {
     const struct field *fd = filter_on(f, id) ? field_find(id, t->field, &off) : 0;
-    if(fd && number_bits(fd->type) && type_holds(fd->type, t->val))
+    if(fd && number_bits(fd->type) && type_meets(fd->type, t))
       return 0;
     if(fd && number_bits(fd->type) > number_bits(type))
       type = fd->type;
@@ -351,6 +364,7 @@ term_make(const struct filter *f, struct term *t, const char **s)
 {
   static char why[NWORD + 60], word[NWORD]; // trace_ctl
   const char *bad;
+  long long min, max;
   *t = (struct term){0};
   if(scan_word(s, word) == 0)
     return "want FIELD OP VALUE";
@@ -365,7 +379,8 @@ term_make(const struct filter *f, struct term *t, const char **s)
     if(scan_number(s, &t->val)) {
       if((bad = term_fits(f, t)) == 0)
         return 0;
-      ksnprintf(why, sizeof(why), "%s is %s and never has this value", t->field, bad);
+      type_range(bad, &min, &max);
+      ksnprintf(why, sizeof(why), "%s is from %lld to %lld: never true", t->field, min, max);
       return why;
     }
     if(scan_word(s, word) == 0)

@@ -203,14 +203,14 @@ def test_saved_file_is_the_hosts(guest, tmp_path):
     assert all(abs(row['t_ns'] - (row['tsc'] - first) * 1000000 // khz) <= 1 for row in rows)
     info = subprocess.run([NETTRACE, 'info', file], stdout=subprocess.PIPE, check=True, timeout=CAP).stdout.decode()
     assert re.search(r'^records +\d+; 0 slots lost, 0 refused', info, re.M), info  # not wanted is not lost
-    said = guest.cmd('nettrace save -o /big.nt')
+    said = guest.cmd('status nettrace save -o /big.nt')
     full = re.search(r'^nettrace: /big\.nt: full after (\d+) events; ', said, re.M)
-    assert full, said
+    assert full and said.endswith('\nstatus 1\n'), said
     with urlopen(f'http://127.0.0.1:{guest.port(80)}/big.nt', timeout=CAP) as answer:
         big = answer.read()
     slots = Trace(big[:len(big) // 64 * 64]).slots
-    said = guest.cmd('status nettrace dump > /big.txt; ls /big.txt')
-    assert "nettrace: the output's file is full after 71680 bytes" in said and said.endswith(' 71680\n'), said
+    said = guest.cmd("status sh -c 'nettrace dump > /big.txt'; ls /big.txt")
+    assert "nettrace: the output's file is full after 71680 bytes" in said and '\nstatus 1\n' in said and said.endswith(' 71680\n'), said
     assert len(big) == 70 << 10 and slots == whole.slots[:len(slots)]
 
 
@@ -321,8 +321,16 @@ def test_enable_and_disable(boot):
     ('nettrace dump -f tcpx', 1, 'nettrace: filter tcpx: '),
     ('nettrace dump -n 1 -c fro -c mark', 1, 'nettrace: fro: unknown command'),
     ('nettrace mark ' + 'm' * 130, 1, 'nettrace: a line is too long'),
-    ('nettrace save -o /no/such', 1, 'nettrace: /no/such: no such folder'),
-    ("nettrace dump -f 'tcp_seg_in len > 65536'", 1, 'nettrace: filter tcp_seg_in len > 65536: len is u16 and never'),
+    ('nettrace save -o /no/such', 1, 'nettrace: /no/such: no such folder\n'),
+    ('nettrace save -o /dev', 1, 'nettrace: /dev: is a folder\n'),
+    ('nettrace save -o /rc/x', 1, 'nettrace: /rc/x: no such folder\n'),
+    ("nettrace save -o ''", 1, 'nettrace: : a file wants a name\n'),
+    ('nettrace save -o /dev/nettrace.stat; nettrace save -o /dev/nettrace; ls /dev/nettrace; status nettrace stat', 0,
+     'nettrace: /dev/nettrace.stat: takes no more after 0 events\nstatus 1\nnettrace: /dev/nettrace: takes no more after 0 events\n'
+     '/dev/nettrace  3 '),  # a device stays one
+    ("nettrace dump -f 'tcp_seg_in len > 65536'", 1,
+     'nettrace: filter tcp_seg_in len > 65536: len is from 0 to 65535: never true\n'),
+    ("nettrace dump -n 1 -f ' mark  cpu < 1'", 0, ''),
 ], ids=lambda value: value[:30] if isinstance(value, str) else None)
 def test_exit_status(guest, line, status, said):
     text = guest.cmd('status ' + line)
