@@ -93,7 +93,8 @@ only_flow(struct only *o, const struct nt_slot *rec)
 }
 
 // Is the record one of the thing asked for?  What describes the trace itself always
-// passes.  A packet is followed to those that come from it.
+// passes; not, where a packet is asked for, what it says of other packets.  A packet is
+// followed to those that come from it.
 int
 only_pass(struct only *o, const struct nt_slot *rec)
 {
@@ -104,7 +105,7 @@ only_pass(struct only *o, const struct nt_slot *rec)
     if(only_has(o, link->parent) && !only_has(o, link->pkt) && o->n < NONLY)
       o->pkt[o->n++] = link->pkt;
   }
-  if(trace_stage(rec->id) == STAGE_META)
+  if(trace_stage(rec->id) == STAGE_META && (o->what != ONLY_PKT || rec->pkt == 0))
     return 1;
   switch(o->what) {
   case ONLY_PKT:

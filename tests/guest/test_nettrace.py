@@ -258,6 +258,12 @@ def test_filters(guest):
         if words[1] == 'f':  # that chooses its events by itself
             assert guest.cmd(f'nettrace dump {words}').splitlines() == lines
         assert [int(re.search(r' #(\d+) ', line).group(1)) for line in lines] == [row['pkt'] for row in want] != []
+    family = {pkt}  # and no other packet's births and ends
+    for row in records(guest):
+        if row['event'] == 'pkt_link' and row['fields']['parent'] in family:
+            family.add(row['pkt'])
+    shown = guest.cmd(f"nettrace dump -c 'only pkt {pkt}'")
+    assert {int(n) for n in re.findall(r'^\S+ cpu[^#\n]* #(\d+) ', shown, re.M)} == family and ' pkt_end ' in shown
 
 
 # ---- what is recorded -----------------------------------------------------------
