@@ -226,7 +226,7 @@ void proc_caught(struct proc *); // a tick found it running
 void proc_dump(void);            // ^P
 int proc_info(char *, int max);  // how many there are
 void proc_name(int pid, char name[16]);
-void proc_snap(void); // one proc event per process
+void proc_snap(void);     // one proc event per process
 u64 cpu_idle_ns(u32 cpu); // had nothing to run, since boot
 
 // rand.c

@@ -107,21 +107,22 @@ struct model {
   struct flow flow[NFLOW];
   int nflow;
   struct sums sum, rate, total;
-  u32 raw;                                             // records read since the last refresh, ours too
-  u32 drops, reason, rexmits, lost;                    // since nettop began, all but lost: since z
-  u32 ip, link, mbps;                                  // of en0
-  u32 rx_free, rx_size, tx_used, tx_size;              // the card's rings
+  u32 raw;                                   // records read since the last refresh, ours too
+  u32 drops, reason, rexmits, lost;          // since nettop began, all but lost: since z
+  u32 ip, link, mbps;                        // of en0
+  u32 rx_free, rx_size, tx_used, tx_size;    // the card's rings
   u32 heap, seg, seg_max, pcb, tw, arp, mpc; // the stack's memory; frames the card had no room for
   u32 count[NT_MAXEV], count_old[NT_MAXEV], count_rate[NT_MAXEV];
-  const char *state;   // of the trace: on, off, frozen
-  int lossy;           // some were lost since the last refresh: its rates are too low
-  u32 ring, discarded; // percent of a ring not yet read; refused by the writers
-  int lossless;        // pid of a reader the writers wait for
-  u32 cpu[NT_MAXCPU];  // percent of the time in which it did not idle
+  const char *state;                        // of the trace: on, off, frozen
+  int lossy;                                // some were lost since the last refresh: its rates are too low
+  u32 ring, discarded;                      // percent of a ring not yet read; refused by the writers
+  int lossless;                             // pid of a reader the writers wait for
+  u32 cpu[NT_MAXCPU];                       // percent of the time in which it did not idle
   u32 idle_ms[NT_MAXCPU], up_ms[NT_MAXCPU]; // since boot
-  int ncpu;            // CPUs
-  u64 irq_at[NCARD];   // an interrupt of the card for frames not yet reaped, 0 = none
-  struct dist gap[16]; // the path's, see nettop_path.c
+  int ncpu;                                 // CPUs
+  u64 irq_at[NCARD];                        // an interrupt of the card for frames not yet reaped, 0 = none
+  u32 rx_next[NCARD];                       // 1 + the slot of its last frame, 0 = not known
+  struct dist gap[16];                      // the path's, see nettop_path.c
   struct dist span[NSPAN];
   struct drop drop[NDROP];
   int ndrop;

@@ -131,10 +131,10 @@ is_net(const char *s)
 static int
 can_be(const struct nt_field *f)
 {
-  u32 unused = 64 - 8 * f->size;
-  u64 top = by.number << unused;
   if(f->size == 0 || (f->type[0] != 'u' && f->type[0] != 's'))
     return 1; // text
+  u32 unused = 64 - 8 * f->size;
+  u64 top = by.number << unused;
   if(!by.is_number)
     return strcmp(f->unit, "ipv4") == 0 ? is_net(by.value) : set_has(f->unit, by.value);
   return f->type[0] == 's' ? (long long)top >> unused == (long long)by.number : top >> unused == by.number;

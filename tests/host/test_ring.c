@@ -789,7 +789,7 @@ test_seek_sync_stop(void **state)
   count(9);
   assert_int_equal(read_all(&f), 1);
   assert_int_equal(recs[0].pkt, 9);
-  assert_non_null(strstr(stat_text(), "cpu 0 head 3002 dropped 0 slots 1024\n"));
+  assert_non_null(strstr(stat_text(), "cpu 0 head 3002 dropped 0 slots 1024 idle_ms 0 up_ms "));
   assert_non_null(strstr(stat_text(), "event e1000_refill 3002 0 "));
   assert_int_equal(dev_write(&f, "snap"), 4);
   assert_int_equal(nsnap, 2); // each open takes one

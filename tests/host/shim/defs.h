@@ -124,6 +124,21 @@ now_ns(void)
   return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
 }
 
+static inline u32
+div64(u64 *n, u32 d)
+{
+  u32 rest = (u32)(*n % d);
+  *n /= d;
+  return rest;
+}
+
+static inline u64
+cpu_idle_ns(u32 cpu)
+{
+  (void)cpu;
+  return 0;
+}
+
 static inline u64
 rdtsc(void)
 {
