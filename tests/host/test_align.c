@@ -85,7 +85,7 @@ test_frames_only(void **state)
     gen_make(&g, (struct genopts){.seed = seed, .frames = 60, .dup = 10});
     assert_int_equal(gen_session(&g, &s), 0);
     align_free(&s.al);
-    assert_int_equal(align_solve(&s.al, 0, 0, s.bracket, s.nbracket, 1000, 0, 0), 0);
+    assert_int_equal(align_solve(&s.al, 0, 0, s.bracket, s.nbracket, 1000, 0, 0, false), 0);
     assert_int_equal(s.al.method, CLK_FRAMES);
     assert_truth(&g, &s, 60000);
     session_close(&s);
@@ -173,7 +173,7 @@ test_turn(void **state)
       assert_false(s.al.anyturn);
       assert_truth(&g, &s, 6000);
       align_free(&s.al);
-      assert_int_equal(align_solve(&s.al, s.sync, s.nsync, 0, 0, 1000, 2700000, 0), 0);
+      assert_int_equal(align_solve(&s.al, s.sync, s.nsync, 0, 0, 1000, 2700000, 0, false), 0);
       if(s.al.anyturn == tab[i].known)
         fail_msg("seed %llu, case %u: turn %s", seed, i, s.al.anyturn ? "not known" : "taken for known");
       assert_true(session_noted(&s) == !tab[i].known);
@@ -240,7 +240,7 @@ steady_by_syncs(const struct session *s)
   memcpy(t, s->sync, s->nsync * sizeof *t);
   for(u32 i = 0; i < s->nsync; i++) // a PM timer that agrees with the HPET
     t[i].pmt = (u32)((i64)(t[i].hpet - t[0].hpet) * 3579545 / 100000000) + s->sync[0].pmt;
-  bool steady = align_solve(&a, t, s->nsync, 0, 0, 1000, 2700000, 0) == 0 && a.nrun == 1;
+  bool steady = align_solve(&a, t, s->nsync, 0, 0, 1000, 2700000, 0, false) == 0 && a.nrun == 1;
   align_free(&a);
   free(t);
   return steady;
@@ -289,7 +289,7 @@ test_conflict_stepped(void **state)
     u32 i = (u32)seed % s.nbracket;
     s.bracket[i].w += s.bracket[i].upper ? -400000 : 400000;
     align_free(&s.al);
-    int rc = align_solve(&s.al, s.sync, s.nsync, s.bracket, s.nbracket, 1000, 2700000, 0);
+    int rc = align_solve(&s.al, s.sync, s.nsync, s.bracket, s.nbracket, 1000, 2700000, 0, false);
     char frame[32];
     snprintf(frame, sizeof frame, "frame %u,", s.bracket[i].frame + 1);
     if(rc != -EX_CONFLICT || !strstr(errtext, frame))
@@ -313,7 +313,7 @@ test_conflict(void **state)
     u32 i = (u32)seed % s.nbracket;
     s.bracket[i].w += s.bracket[i].upper ? -400000 : 400000;
     align_free(&s.al);
-    int rc = align_solve(&s.al, s.sync, s.nsync, s.bracket, s.nbracket, 1000, 2700000, 0);
+    int rc = align_solve(&s.al, s.sync, s.nsync, s.bracket, s.nbracket, 1000, 2700000, 0, false);
     char event[32], frame[32];
     snprintf(event, sizeof event, "event %u ", s.bracket[i].rec);
     snprintf(frame, sizeof frame, "frame %u,", s.bracket[i].frame + 1);
@@ -424,7 +424,7 @@ test_no_clock(void **state)
 {
   (void)state;
   struct align a;
-  assert_int_equal(align_solve(&a, 0, 0, 0, 0, 1000, 2000000, 1000), 0);
+  assert_int_equal(align_solve(&a, 0, 0, 0, 0, 1000, 2000000, 1000, false), 0);
   assert_int_equal(a.method, CLK_GUEST);
   assert_true(align_mid(&a, 1000) == 0 && align_mid(&a, 3000) == 1000);
   align_free(&a);
@@ -441,7 +441,7 @@ test_extreme(void **state)
     for(u32 n = 0; i + n <= 4; n++)
       for(u32 k = 0; k <= 3; k++) {
         struct align a;
-        align_solve(&a, s + i, n, b, k, 1000, 1, ~0ull);
+        align_solve(&a, s + i, n, b, k, 1000, 1, ~0ull, false);
         align_half(&a, 0);
         align_half(&a, ~0ull);
         align_mid(&a, 1ull << 63);
@@ -456,7 +456,7 @@ test_pm_ahead(void **state)
   (void)state;
   struct sync s[] = {{1000, 100, 0, 0xffff00, 0}, {2000, 100, 37, 0xffff10, 1}};
   struct align a;
-  align_solve(&a, s, 2, 0, 0, 1000, 2700000, 0);
+  align_solve(&a, s, 2, 0, 0, 1000, 2700000, 0, false);
   assert_int_not_equal(a.method, CLK_IDENTITY);
   align_free(&a);
 }

@@ -7,7 +7,7 @@ import sys
 import threading
 
 from vm import TOP, VM
-from wire import Faults, Line, Proxy
+from wire import Faults, Line, Proxy, Tap
 
 WIRE = os.path.join(TOP, 'tools', 'wire', 'wire.py')
 # Descriptor argv[1] becomes number 3, and then we become argv[2:]; a 4 would mean user networking.
@@ -51,14 +51,15 @@ class Joined(VM):
 
 class Pair:
     """Two guests, 10.9.0.1 and .2, and between them faults both ways: .guests, and
-    .counts, what the wire did, by direction."""
+    .counts, what the wire did, by direction.  tap: a capture of what enters the wire."""
 
-    def __init__(self, seed, faults, **options):
+    def __init__(self, seed, faults, tap=None, **options):
         ours, theirs = zip(*(socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2)))
         for s in theirs:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         self.lines = [Line(dir_, seed, Faults(faults)) for dir_ in ('in', 'out')]
         self.proxy, self.socks, self.over = Proxy(*ours, self.lines), ours, False
+        self.proxy.tap = tap and Tap(tap)
         self.guests = [Joined(s, f'52:54:00:12:34:0{k}', name='pair', wait=('ip',),
                               append=f'ip=10.9.0.{k}/24 rc=off trace_slots=65536', **options)
                        for k, s in enumerate(theirs, 1)]

@@ -253,7 +253,7 @@ static bool
 k_exists(const struct align *a, const struct facts *x, u32 i, u32 j, const struct line *l, u32 nl)
 {
   i64 klo = -LIMIT, khi = LIMIT;
-  for(u32 k = i; k < j; k++) {
+  for(u32 k = i; k < j && !a->far; k++) {
     i64 vlo = LIMIT, vhi = -LIMIT;
     lines_band(l, nl, x->s[k].end, &vlo, &vhi);
     i64 lo = pm_ns(x->s[k].pmt) + a->shift - vhi, hi = pm_ns(x->s[k].pmt + 1) + a->shift - x->s[k].hpet_ns;
@@ -573,6 +573,9 @@ shift_pm(struct align *a, bool seconds)
 static int
 join_k(struct align *a, const struct bracket *b)
 {
+  if(a->far && (a->frlo == -LIMIT || a->frhi == LIMIT))
+    return seterr(EX_BADIN, "of a capture from elsewhere on the wire frames of both directions must be in the trace: they alone compare the clocks");
+  a->pm &= !a->far;
   bool both = a->pm && a->fr;
   if(both && k_apart(a) > 2 * MAXSTEP && !shift_pm(a, true) && a->anyturn)
     shift_pm(a, false);
@@ -602,7 +605,7 @@ join_k(struct align *a, const struct bracket *b)
 static bool
 is_identity(struct align *a, const struct sync *s, u32 n, const struct bracket *b, u32 nb, u32 q)
 {
-  if(n < 2 || s[0].tsc > (u64)LIMIT || s[n - 1].tsc > (u64)LIMIT)
+  if(a->far || n < 2 || s[0].tsc > (u64)LIMIT || s[n - 1].tsc > (u64)LIMIT)
     return false;
   i64 clo = -LIMIT, chi = LIMIT, shift = 0;
   for(u32 i = 0; i < n; i++) {
@@ -721,11 +724,14 @@ anchor_stepped(struct align *a, struct facts *x)
 
 // Find W for one boot.  s: n syncs in ring order; b: nb brackets from frames that
 // were matched uniquely; q: ns per capture stamp; khz: nominal TSC rate, 0 unknown;
-// base: a stamp near the others.  0 or -EX_CONFLICT with both constraints named.
+// base: a stamp near the others; far: the capture's clock runs as the guest's virtual
+// one, but has a zero of its own, which only frames can tell.  0 or -EX_CONFLICT with
+// both constraints named.
 int
-align_solve(struct align *a, const struct sync *s, u32 n, const struct bracket *b, u32 nb, u32 q, u32 khz, u64 base)
+align_solve(struct align *a, const struct sync *s, u32 n, const struct bracket *b, u32 nb, u32 q, u32 khz, u64 base, bool far)
 {
   memset(a, 0, sizeof *a);
+  a->far = far;
   a->khz = khz;
   a->nsync = n;
   a->nbracket = nb;

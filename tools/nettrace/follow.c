@@ -126,7 +126,7 @@ learn_clock(struct follower *w)
   if(s->nsync == before && s->al.method != CLK_NONE)
     return;
   struct align al = {0};
-  if(align_solve(&al, s->sync, s->nsync, 0, 0, 1000, w->ram.h.tsc_khz, w->ram.h.tsc) < 0) {
+  if(align_solve(&al, s->sync, s->nsync, 0, 0, 1000, w->ram.h.tsc_khz, w->ram.h.tsc, false) < 0) {
     align_free(&al); // stopped and gone on more often than bounds can tell: what was known must do
     s->nsync = before;
     return;

@@ -34,7 +34,7 @@ static const struct command {
   u32 takes; // groups of flags
   const char *args, *does, *help;
 } commands[] = {
-  {"ladder", cmd_ladder, G_SELECT | G_ROWS | G_WIDTH, "[RUN | TRACE [CAPTURE] | RUN RUN]", "draw frames and kernel events as a ladder",
+  {"ladder", cmd_ladder, G_SELECT | G_ROWS | G_WIDTH, "[RUN | TRACE [CAPTURE] | RUN RUN [CAPTURE]]", "draw frames and kernel events as a ladder",
    "Time runs down, one lane per stage from the peer to the process.  Without a\n"
    "selection it shows one TCP connection: of those the events tell most of, the first\n"
    "that carried data, with the ARP and the process around it.\n"
@@ -43,14 +43,14 @@ static const struct command {
    "it sleeps.  What finds no room stands in the line below it.\n"
    "Two runs whose cards were on one wire: both machines, the wire between them.\n"
    "Example: nettrace ladder run/latest --packets 1-3\n"},
-  {"html", cmd_html, G_SELECT | G_ROWS | G_HTML, "-o F [RUN | TRACE [CAPTURE] | RUN RUN]", "write the ladder as one page for a browser",
+  {"html", cmd_html, G_SELECT | G_ROWS | G_HTML, "-o F [RUN | TRACE [CAPTURE] | RUN RUN [CAPTURE]]", "write the ladder as one page for a browser",
    "The page needs no network: all it draws stands in it.  It opens with the connection\n"
    "that ladder shows and holds the other rows too; with --flow or --packets just these,\n"
    "with --all also events of memory and of the trace itself.\n"
    "Two runs on one wire: both machines' lanes, the wire between them.\n"
    "Keys: ? in the page.\n"
    "Example: nettrace html -o timeline.html run/latest\n"},
-  {"merge", cmd_merge, G_SELECT | G_MERGE, "-o F [RUN | TRACE CAPTURE | RUN RUN]", "write one pcapng with frames and events",
+  {"merge", cmd_merge, G_SELECT | G_MERGE, "-o F [RUN | TRACE CAPTURE | RUN RUN [CAPTURE]]", "write one pcapng with frames and events",
    "Frames on interface 0, events on interface 1, in causal order.  Wireshark shows\n"
    "the events with tools/nettrace/wireshark/plugins/nettrace.lua.\n"
    "Two runs on one wire: A's frames and events on 0 and 1, B's on 2 and 3, all on A's\n"
@@ -59,7 +59,7 @@ static const struct command {
   {"wireshark", cmd_wireshark, G_SELECT | G_MERGE, "[RUN] [-- ARG..]", "merge into the run directory and open Wireshark",
    "Copies our Wireshark configuration to RUN/ws; your own is not touched.\n"
    "With ARGs it runs these instead, as in: nettrace wireshark RUN -- tshark -r RUN/merged.pcapng\n"},
-  {"info", cmd_info, G_RUN | G_OUT | G_JSON | G_META, "[RUN | TRACE [CAPTURE] | RUN RUN]", "header, clock and its bounds, losses, what stayed unmatched",
+  {"info", cmd_info, G_RUN | G_OUT | G_JSON | G_META, "[RUN | TRACE [CAPTURE] | RUN RUN [CAPTURE]]", "header, clock and its bounds, losses, what stayed unmatched",
    "Both measurements of where the clock begins, by the card's frames and by the PM timer:\n"
    "they overlap, or the tool refuses to go on (exit 4).\n"
    "Of two runs on one wire: both clocks, what lies between them, what became of the frames.\n"
@@ -358,11 +358,11 @@ find_command(const char *name)
 static int
 operands(const struct command *c, const struct opts *o)
 {
-  int dirs = 0;
+  int traces = 0;
   for(int i = 0; i < o->argc && c->takes & G_RUN; i++)
-    dirs += file_kind(o->argv[i]) == F_DIR;
-  if(dirs > 1 && o->argc > 2)
-    return seterr(EX_BADUSE, "%d operands: of two machines name the two run directories alone", o->argc);
+    traces += file_kind(o->argv[i]) == F_DIR || file_kind(o->argv[i]) == F_TRACE || file_kind(o->argv[i]) == F_RAM;
+  if(traces > 1 && !two_runs(o))
+    return seterr(EX_BADUSE, "%d operands: of two machines name the two run directories, or two traces and one capture", o->argc);
   return 0;
 }
 

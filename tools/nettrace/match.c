@@ -106,7 +106,7 @@ join(struct session *s, u32 rec, u32 frame, bool unique)
   s->frame_of[rec] = frame;
   s->cap.f[frame].rec = rec;
   s->cap.f[frame].unique = unique;
-  s->cap.f[frame].kick = s->cap.f[frame].in ? NOREC : rec_kick(s, rec);
+  s->cap.f[frame].kick = s->far || s->cap.f[frame].in ? NOREC : rec_kick(s, rec);
   s->nmatch++;
   s->nunique += unique;
 }
@@ -172,7 +172,7 @@ in_time(const struct session *s, u32 rec, const struct frame *f)
   u64 g = s->b->rec[rec].ts;
   if(f->in)
     return f->w <= align_hi(&s->al, g);
-  u32 kick = rec_kick(s, rec);
+  u32 kick = s->far ? NOREC : rec_kick(s, rec);
   if(f->w + s->cap.q - 1 < align_lo(&s->al, g))
     return false;
   return kick == NOREC || f->w <= align_hi(&s->al, s->b->rec[kick].ts);
@@ -229,11 +229,51 @@ rest_of(struct session *s, bool in)
   free(h);
 }
 
+// Between a capture taken elsewhere and this card the cable may turn frames around and
+// repeat them: each record in turn takes the free identical frame nearest in time, on
+// the right side of it.
+static void
+in_any_order(struct session *s, bool in)
+{
+  u32 n;
+  struct half *h = collect(s, in, false, &n);
+  for(u32 i = 0; i < s->b->nrec; i++) {
+    if(!rec_is(s, i, in ? "e1000_rx" : "e1000_tx") || s->frame_of[i] != NOREC)
+      continue;
+    u64 key = rec_key(s, &s->b->rec[i]);
+    u32 best = NOREC;
+    for(u32 k = key_end(h, n, key); k-- > 0 && h[k].key == key && h[k].frame && (best == NOREC || !in);)
+      if(s->cap.f[h[k].idx].rec == NOREC && in_time(s, i, &s->cap.f[h[k].idx]))
+        best = h[k].idx;
+    if(best != NOREC)
+      join(s, i, best, false);
+  }
+  free(h);
+}
+
+// Frames that stand alone though one with the same bytes does not: the cable's copies.
+static void
+mark_copies(struct session *s, bool in)
+{
+  u32 n;
+  struct half *h = collect(s, in, false, &n);
+  for(u32 i = 0; i < s->cap.n; i++) {
+    const struct frame *f = &s->cap.f[i];
+    for(u32 k = f->in == in && f->rec != NOREC ? key_end(h, n, f->key) : 0; k-- > 0 && h[k].key == f->key && h[k].frame;)
+      s->cap.f[h[k].idx].copy = true;
+  }
+  free(h);
+}
+
 // Second pass, with the clock known: each record, from the last one backwards,
 // takes the latest identical frame that is free, in order and in time.
 void
 match_rest(struct session *s)
 {
-  rest_of(s, true);
-  rest_of(s, false);
+  for(int in = 1; in >= 0; in--)
+    if(s->far) {
+      in_any_order(s, in);
+      mark_copies(s, in);
+    } else
+      rest_of(s, in);
 }

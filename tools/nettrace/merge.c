@@ -255,7 +255,7 @@ cmd_merge(struct opts *o)
     rc = merge_to(&s, o, o->out);
   if(rc == 0 && !o->quiet)
     session_summary(&s, stderr);
-  return rc ? rc : o->strict && s.crossed;
+  return rc ? rc : o->strict && (s.crossed || session_noted(&s));
 }
 
 static int

@@ -4,6 +4,7 @@
 // is by name, looked up in the metadata: rec_is(s, i, "e1000_rx").
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "tool.h"
 
 #define TICK_NS 10000000ll // the guest's timer
@@ -114,7 +115,7 @@ use_boot(struct session *s, u32 no)
     s->frame_of[i] = NOREC;
   const u8 *mac = card_mac(s);
   for(u32 i = 0; i < s->cap.n; i++) {
-    s->cap.f[i].unique = false;
+    s->cap.f[i].unique = s->cap.f[i].copy = false;
     frame_parse(&s->cap.f[i], mac);
   }
 }
@@ -203,7 +204,7 @@ matched_frames(const struct session *s, u32 *n)
 static enum unmatched
 lone_frame(const struct session *s, const struct frame *f, const struct witness *w, bool twin)
 {
-  if(twin)
+  if(twin || f->copy)
     return UM_TWICE;
   if(f->in && !w->rx)
     return w->came ? UM_NORX : UM_ANYRX;
@@ -364,7 +365,7 @@ session_join(struct session *s)
   u64 start = s->b->h.tsc; // in a stream the ring's records are older than its header
   if(s->b->nrec && s->b->rec[0].ts < start)
     start = s->b->rec[0].ts;
-  int rc = align_solve(&s->al, s->sync, ns, s->bracket, nb, s->cap.q ? s->cap.q : 1000, s->b->h.tsc_khz, start);
+  int rc = align_solve(&s->al, s->sync, ns, s->bracket, nb, s->cap.q ? s->cap.q : 1000, s->b->h.tsc_khz, start, s->far);
   if(rc == 0)
     rc = check_clock(s);
   if(rc < 0)
@@ -387,14 +388,20 @@ say_more(const struct session *s)
   putc('\n', stderr);
 }
 
-// Load what the operands name and join it.  0 or -exit code.
-int
-session_open(struct session *s, int n, char **operand)
+// A capture from elsewhere may say the date: let it begin in second 0.
+static void
+from_first(struct capture *c)
 {
-  memset(s, 0, sizeof *s);
-  int rc = input_find(&s->in, n, operand);
-  if(rc < 0)
-    return rc;
+  i64 zero = c->n ? c->f[0].w / 1000000000 * 1000000000 : 0;
+  for(u32 i = 0; i < c->n; i++)
+    c->f[i].w -= zero;
+}
+
+// Load what s->in names and join it.  0 or -exit code.
+static int
+open_input(struct session *s)
+{
+  int rc;
   const char *trace = s->in.trace ? s->in.trace : s->in.ram;
   progress("reading the trace");
   if(trace && (rc = trace_load(&s->trace, trace)) < 0)
@@ -402,6 +409,8 @@ session_open(struct session *s, int n, char **operand)
   progress("reading the capture");
   if(s->in.capture && (rc = capture_load(&s->cap, s->in.capture)) < 0)
     return rc;
+  if(s->far)
+    from_first(&s->cap);
   if(s->in.elf)
     symbols_load(s->in.elf);
   s->have_trace = trace != 0;
@@ -417,8 +426,42 @@ session_open(struct session *s, int n, char **operand)
   s->trace.nboot = 1;
   meta_parse(&s->trace.boot[0].meta, "nettrace-metadata 1\nend\n", 24, "");
   use_boot(s, 0);
-  align_solve(&s->al, 0, 0, 0, 0, s->cap.q, 0, 0);
+  align_solve(&s->al, 0, 0, 0, 0, s->cap.q, 0, 0, false);
   return 0;
+}
+
+// Load what the operands name and join it.  0 or -exit code.
+int
+session_open(struct session *s, int n, char **operand)
+{
+  memset(s, 0, sizeof *s);
+  int rc = input_find(&s->in, n, operand);
+  return rc < 0 ? rc : open_input(s);
+}
+
+// Is the capture that of the run which the trace lies in?
+static bool
+beside(const char *trace, const char *capture)
+{
+  const char *slash = trace ? strrchr(trace, '/') : 0;
+  char *own = xasprintf("%.*swire.pcap", slash ? (int)(slash - trace) + 1 : 0, trace ? trace : "");
+  struct stat mine, theirs;
+  bool same = stat(own, &mine) == 0 && stat(capture, &theirs) == 0 && mine.st_ino == theirs.st_ino && mine.st_dev == theirs.st_dev;
+  free(own);
+  return same;
+}
+
+// The same of a run, or a trace, with a capture taken elsewhere on its wire.
+int
+session_open_far(struct session *s, char *run, char *capture)
+{
+  memset(s, 0, sizeof *s);
+  int rc = input_find(&s->in, 1, &run);
+  if(rc < 0)
+    return rc;
+  s->far = !beside(s->in.trace ? s->in.trace : s->in.ram, capture);
+  s->in.capture = capture;
+  return open_input(s);
 }
 
 void

@@ -269,6 +269,7 @@ struct frame {
   bool in;             // towards the guest
   bool full, part;     // key computed from enough bytes; or cut short, without the hash
   bool unique, before; // its match bounds the clock; came before the driver listened
+  bool copy;           // of a capture from elsewhere: another one was matched
   u16 type, ipid, l4sum, flags;
   u8 proto, op;      // IP protocol; ARP operation
   u16 frag, fraglen; // piece of a datagram: where its bytes lie in it, and how many
@@ -336,6 +337,7 @@ enum method {
 struct align {
   enum method method;
   u64 base; // guest stamps are kept relative to this
+  bool far; // the capture's clock has a zero of its own
   u32 khz;
   u32 nrun; // 1 + how often the clock stepped
   u32 nseg;
@@ -353,7 +355,7 @@ struct align {
   char *note;
 };
 #define ANYTURN_TEXT "times since power-on may be short by any number of the PM timer's turns (4.687 s each): how many came before the first clock_sync is not known"
-int align_solve(struct align *a, const struct sync *s, u32 ns, const struct bracket *b, u32 nb, u32 q, u32 khz, u64 base);
+int align_solve(struct align *a, const struct sync *s, u32 ns, const struct bracket *b, u32 nb, u32 q, u32 khz, u64 base, bool far);
 void align_free(struct align *a);
 i64 align_lo(const struct align *a, u64 g);
 i64 align_hi(const struct align *a, u64 g);
@@ -398,6 +400,7 @@ struct session {
   struct boot *b; // the boot the capture belongs to, or the last
   u32 bootno;
   bool have_trace, have_cap;
+  bool far; // the capture is not of this machine's card: a frame may pass it after its kick
   struct align al;
   struct sync *sync;
   u32 nsync;
@@ -413,6 +416,7 @@ struct session {
   u32 nitem;
 };
 int session_open(struct session *s, int n, char **operand);
+int session_open_far(struct session *s, char *run, char *capture);
 int session_join(struct session *s);
 void session_close(struct session *s);
 bool session_noted(const struct session *s);

@@ -6,6 +6,9 @@
 // directions, which bounds the difference of the two clocks.  Rows are merged so
 // that each side keeps its order and no frame arrives before it was sent; time
 // decides the rest.
+//
+// With one capture of the wire for both, each machine is joined with that: all times
+// are the capture's, and the machines' clocks need no frames to be compared.
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -249,9 +252,13 @@ order(struct two *t)
 }
 
 static int
-open_side(struct side *d, char *dir)
+open_side(struct side *d, char *dir, char *capture)
 {
-  int rc = session_open(&d->s, 1, &dir);
+  int rc = capture ? session_open_far(&d->s, dir, capture) : session_open(&d->s, 1, &dir);
+  if(rc < 0 && capture) {
+    char *why = xstrdup(errtext);
+    return seterr(-rc, "%s: %s", dir, why);
+  }
   if(rc < 0)
     return rc;
   if(!d->s.have_trace || !d->s.have_cap)
@@ -264,16 +271,10 @@ open_side(struct side *d, char *dir)
   return 0;
 }
 
-// Load two runs and join them.  0 or -exit code.
-int
-two_open(struct two *t, struct opts *o)
+// Join two captures.  0 or -exit code.
+static int
+join_captures(struct two *t, const struct opts *o)
 {
-  memset(t, 0, sizeof *t);
-  for(int k = 0; k < 2; k++) {
-    int rc = open_side(&t->side[k], o->argv[k]);
-    if(rc < 0)
-      return rc;
-  }
   for(int k = 0; k < 2; k++)
     join_direction(t, k, false);
   if(t->ntie == 0)
@@ -282,6 +283,59 @@ two_open(struct two *t, struct opts *o)
     return -EX_CONFLICT;
   for(int k = 0; k < 2; k++)
     join_direction(t, k, true);
+  return 0;
+}
+
+// A frame of the one capture stands at its sender; at the other machine only if its
+// driver had it.  One that neither sent stands where it arrived, at A if at both.
+static bool
+stands_here(const struct two *t, int side, u32 i)
+{
+  const struct frame *f = &t->side[side].s.cap.f[i], *g = &t->side[!side].s.cap.f[i];
+  return !f->in || f->rec != NOREC || (g->in && side == 0 && g->rec == NOREC);
+}
+
+// Join a capture with itself, as both machines see it.  0 or -exit code.
+static int
+join_shared(struct two *t, const struct opts *o)
+{
+  u32 n = t->side[0].s.cap.n, got = 0;
+  for(int k = 0; k < 2; k++)
+    for(u32 i = 0; i < n; i++) {
+      const struct frame *f = &t->side[k].s.cap.f[i], *g = &t->side[!k].s.cap.f[i];
+      if(f->in != g->in && (f->in ? f : g)->rec != NOREC)
+        t->side[k].other[i] = i;
+      got += !f->in && t->side[k].other[i] == i;
+    }
+  if(got == 0)
+    return seterr(EX_CONFLICT, "%s: no frame that one of %s and %s sent and the other received: these were not on this wire", o->argv[2], o->argv[0], o->argv[1]);
+  for(int k = 0; k < 2; k++) {
+    struct session *s = &t->side[k].s;
+    u32 keep = 0;
+    for(u32 i = 0; i < s->nitem; i++)
+      if(!s->item[i].frame || stands_here(t, k, s->item[i].idx))
+        s->item[keep++] = s->item[i];
+    s->nitem = keep;
+  }
+  t->run[0] = (struct run){0, 0, 0, {true, true}};
+  t->nrun = 1;
+  return 0;
+}
+
+// Load two runs, or two traces and their capture, and join them.  0 or -exit code.
+int
+two_open(struct two *t, struct opts *o)
+{
+  memset(t, 0, sizeof *t);
+  t->shared = o->argc == 3;
+  for(int k = 0; k < 2; k++) {
+    int rc = open_side(&t->side[k], o->argv[k], t->shared ? o->argv[2] : 0);
+    if(rc < 0)
+      return rc;
+  }
+  int rc = t->shared ? join_shared(t, o) : join_captures(t, o);
+  if(rc < 0)
+    return rc;
   for(int k = 0; k < 2; k++)
     for(u32 i = 0; i < t->side[k].s.cap.n; i++)
       if(!t->side[k].s.cap.f[i].in)
@@ -295,6 +349,8 @@ char *
 two_band(const struct two *t)
 {
   char runs[80] = "";
+  if(t->shared)
+    return xstrdup("on one capture's clock");
   if(t->nrun > 1)
     snprintf(runs, sizeof runs, " in %u runs: a machine stood still in between", t->nrun);
   if(two_half(t) < 0)
@@ -310,11 +366,17 @@ two_info(const struct two *t, const struct opts *o, FILE *f)
     fprintf(f, "%c         %s, %s, %s: ", 'A' + k, o->argv[k], ip_str(d->s.b->h.ip), mac_str(d->s.b->h.mac));
     session_summary(&d->s, f);
   }
-  for(u32 i = 0; i < t->nrun; i++) {
+  if(t->shared)
+    fprintf(f, "clocks    both as %s has them", o->argv[2]);
+  for(u32 i = 0; i < t->nrun && !t->shared; i++) {
     i64 d = run_offset(&t->run[i]);
     fprintf(f, "%s A's is %s %ss %s B's", i ? ", then" : "clocks   ", us_str(d < 0 ? -d : d), ascii_only ? "u" : "µ", d < 0 ? "behind" : "ahead of");
   }
-  fprintf(f, ", %s\n", two_band(t));
+  if(t->shared)
+    fprintf(f, ", A %s%s, B %s%s %ss\n", ascii_only ? "+-" : "±", band_str(t->side[0].s.wire), ascii_only ? "+-" : "±", band_str(t->side[1].s.wire),
+            ascii_only ? "u" : "µ");
+  else
+    fprintf(f, ", %s\n", two_band(t));
   for(int k = 0; k < 2; k++) {
     const u32 *n = t->side[k].n;
     fprintf(f, "%c to %c    %u frames: %u arrived once, %u more than once, %u damaged, %u lost, %u while nobody was there\n", 'A' + k, 'B' - k,
@@ -341,13 +403,22 @@ print_json(const struct two *t, FILE *f)
       fprintf(f, "\"ahead_lo_ns\":%lld", r->lo);
     putc('}', f);
   }
-  fputs("],\"schema\":\"nettrace-two/1\"}\n", f);
+  fprintf(f, "],\"schema\":\"nettrace-two/1\",\"shared\":%s}\n", t->shared ? "true" : "false");
 }
 
-// Are the operands two runs?
+static bool
+is_trace(const char *path)
+{
+  enum filekind k = file_kind(path);
+  return k == F_DIR || k == F_TRACE || k == F_RAM;
+}
+
+// Are the operands two runs, or two of runs and traces with one capture?
 bool
 two_runs(const struct opts *o)
 {
+  if(o->argc == 3)
+    return is_trace(o->argv[0]) && is_trace(o->argv[1]) && file_kind(o->argv[2]) == F_PCAP;
   return o->argc == 2 && file_kind(o->argv[0]) == F_DIR && file_kind(o->argv[1]) == F_DIR;
 }
 
@@ -393,5 +464,5 @@ cmd_two(const char *name, struct opts *o)
     fprintf(stderr, "%c: ", 'A' + k);
     session_summary(&t.side[k].s, stderr);
   }
-  return rc ? rc : o->strict && t.crossed;
+  return rc ? rc : o->strict && (t.crossed || session_noted(&t.side[0].s) || session_noted(&t.side[1].s));
 }

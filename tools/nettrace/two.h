@@ -49,6 +49,7 @@ struct two {
   u32 nrun;
   struct row *row;
   u32 nrow, crossed; // rows whose cause stands behind them
+  bool shared;       // one capture for both: its clock is both machines'
 };
 int two_open(struct two *t, struct opts *o);
 enum arrival two_arrival(const struct two *t, int side, u32 frame);

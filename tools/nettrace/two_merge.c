@@ -75,7 +75,10 @@ comment_frame(const struct merge2 *m, const struct row *r, char *to, size_t max)
     return;
   i64 after = two_on_a(m->t, !r->side, e->s.cap.f[other].w) - two_on_a(m->t, r->side, d->s.cap.f[i].w);
   journey(text, &e->s, m->step[!r->side], m->nstep[!r->side], other);
-  snprintf(to + k, max - k, " %sus later, clocks of A and B %s | %c: %s", us_str(after), two_band(m->t), 'B' - r->side, text);
+  if(m->t->shared)
+    snprintf(to + k, max - k, " | %c: %s", 'B' - r->side, text);
+  else
+    snprintf(to + k, max - k, " %sus later, clocks of A and B %s | %c: %s", us_str(after), two_band(m->t), 'B' - r->side, text);
 }
 
 static void
@@ -121,7 +124,7 @@ put_heads2(struct merge2 *m)
   free(comment);
   for(int k = 0; k < 2; k++) {
     snprintf(name, sizeof name, "wire %c", 'A' + k);
-    snprintf(what, sizeof what, "%c %s: frames as captured at its card", 'A' + k, ip_str(m->t->side[k].s.b->h.ip));
+    snprintf(what, sizeof what, "%c %s: frames %s", 'A' + k, ip_str(m->t->side[k].s.b->h.ip), m->t->shared ? "it sent" : "as captured at its card");
     put_interface(&m->b, m->f, LINK_ETHERNET, name, what);
     if(m->o->wireonly)
       continue;

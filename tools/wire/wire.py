@@ -2,7 +2,7 @@
 """A cable that loses frames: a proxy between the guest's card and user networking.
 
 usage: wire.py [--seed N] [--in F] [--out F] [--rule R]... [--play PCAP]
-               [--log FILE] -- COMMAND [ARG...]
+               [--log FILE] [--pcap FILE] -- COMMAND [ARG...]
 
 COMMAND gets two unix datagram sockets, one datagram per frame: 3 is the cable of
 the guest's card, 4 that of the network; `tools/nettrace/capture -W` plugs them in.
@@ -19,13 +19,14 @@ The exit status is COMMAND's.
   --play  frames of a capture towards the guest, from its first frame on
   --log   one JSON line for each act: {n, dir, act, len, hash}, n counts the frames
           of a direction from 0, hash is the trace's nt_hash
+  --pcap  a capture of the frames that enter the cable, before their fate; ns
 
 Each direction has its own generator and takes the same number of draws for each
 frame: the fate of frame n depends on seed and n alone, not on time, on what the
 frame is, or on the other settings.  corrupt flips one bit behind the Ethernet
 header, which every checksum finds; in a frame without one it does what it likes.
 
-Importable: Faults, Rule and Line decide and log; Proxy moves the frames.
+Importable: Faults, Rule and Line decide and log; Proxy moves the frames, Tap captures them.
 """
 
 import argparse
@@ -210,6 +211,20 @@ class Line:
         return frame[:bit // 8] + bytes([frame[bit // 8] ^ 1 << bit % 8]) + frame[bit // 8 + 1:]
 
 
+class Tap:
+    """A capture of frames with stamps in ns, on the clock that QEMU's virtual one follows."""
+
+    def __init__(self, path):
+        self.file = open(path, 'wb')
+        self.base = time.time_ns() - time.monotonic_ns()
+        self.file.write(struct.pack('<IHHiIII', 0xa1b23c4d, 2, 4, 0, 0, 262144, 1))
+
+    def frame(self, frame):
+        sec, ns = divmod(self.base + time.monotonic_ns(), 10**9)
+        self.file.write(struct.pack('<4I', sec, ns, len(frame), len(frame)) + frame)
+        self.file.flush()
+
+
 class Proxy:
     """Moves frames between two datagram sockets until one is closed.  lines: the
     directions, in first.  A full socket holds up its own direction only."""
@@ -218,6 +233,7 @@ class Proxy:
         self.socks, self.lines = (card, far), lines  # frames of line k go to socks[k]
         self.due, self.held, self.ready = [], ([], []), (deque(), deque())
         self.order, self.first, self.play = 0, None, []
+        self.tap = None
         for s in self.socks:
             s.setblocking(False)
             s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
@@ -266,6 +282,8 @@ class Proxy:
                 return True
             if not frame:
                 return False
+            if self.tap:
+                self.tap.frame(frame)
             self.take(1 - s, frame, time.monotonic())
         return True
 
@@ -328,6 +346,7 @@ def arguments():
     parser.add_argument('--rule', type=Rule, action='append', default=[])
     parser.add_argument('--play', type=read_pcap, default=[])
     parser.add_argument('--log', type=lambda name: open(name, 'w'))
+    parser.add_argument('--pcap', type=Tap)
     parser.add_argument('command', nargs='+')
     return parser.parse_args()
 
@@ -341,6 +360,7 @@ def main():
     lines = [Line(dir_, a.seed, faults, a.rule, a.log) for dir_, faults in (('in', a.in_), ('out', a.out))]
     proxy = Proxy(card, net, lines)
     proxy.play = a.play
+    proxy.tap = a.pcap
     pid = spawn(a.command, (card_far.fileno(), net_far.fileno()))
     card_far.close()
     net_far.close()
