@@ -97,6 +97,7 @@ struct genopts {
   bool ns;     // a capture that stamps in ns
   int miss;    // per cent of sent frames that the capture does not hold
   i64 zone;    // the capture's clock is ahead by this, ns
+  bool far;    // captured elsewhere on a wire that takes its time and turns frames around
 };
 
 struct gen {
@@ -243,6 +244,8 @@ static void
 gen_capture(struct gen *g, i64 w, const u8 *data, u32 len, u32 slot)
 {
   struct genframe *f = &g->frame[g->nframe++];
+  if(g->o.far) // sent before, received after
+    w += (memcmp(data, gen_mac, 6) ? 1 : -1) * (i64)gen_rand(g, 300000);
   f->sent = w;
   f->w = (g->o.ns ? w : w / 1000 * 1000) + g->o.zone;
   memcpy(f->data, data, len);
@@ -372,6 +375,13 @@ gen_header(struct gen *g)
     gen_bytes(g, "\n", 1);
 }
 
+static inline int
+gen_by_stamp(const void *x, const void *y)
+{
+  const struct genframe *a = x, *b = y;
+  return a->w < b->w ? -1 : a->w > b->w;
+}
+
 static inline void
 gen_make(struct gen *g, struct genopts o)
 {
@@ -410,6 +420,8 @@ gen_make(struct gen *g, struct genopts o)
       gen_tx(g, arp, TH_ACK, 5001 + gen_rand(g, 1000), 1001);
   }
   gen_sync(g);
+  if(o.far)
+    qsort(g->frame, g->nframe, sizeof *g->frame, gen_by_stamp);
 }
 
 static inline void
@@ -432,6 +444,7 @@ gen_session(const struct gen *g, struct session *s)
   for(u32 i = 0; i < g->nframe; i++)
     capture_add(&s->cap, g->frame[i].w, g->frame[i].data, g->frame[i].len, g->frame[i].len);
   s->have_trace = s->have_cap = true;
+  s->far = g->o.far;
   return session_join(s);
 }
 

@@ -159,6 +159,27 @@ test_frames_only(void **state)
   }
 }
 
+// A capture from elsewhere on the wire, whose clock has a zero of its own.
+static void
+test_far(void **state)
+{
+  (void)state;
+  for(u64 seed = 1; seed <= runs(); seed++) {
+    struct gen g;
+    struct session s;
+    struct genopts o = mix(seed);
+    o.far = true;
+    o.zone = (i64)(seed * 7777777777ull);
+    gen_make(&g, o);
+    if(gen_session(&g, &s) != 0)
+      fail_msg("seed %llu: %s", o.seed, errtext);
+    assert_int_equal(s.al.method, CLK_ANCHORED);
+    assert_truth(&g, &s);
+    session_close(&s);
+    gen_free(&g);
+  }
+}
+
 // Two boots in one file, the capture of either: the right one, and its truth.
 static void
 test_reboot(void **state)
@@ -303,6 +324,7 @@ main(void)
     cmocka_unit_test(test_identity),
     cmocka_unit_test(test_anchored),
     cmocka_unit_test(test_frames_only),
+    cmocka_unit_test(test_far),
     cmocka_unit_test(test_reboot),
     cmocka_unit_test(test_pauses),
     cmocka_unit_test(test_records_lost),
