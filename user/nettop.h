@@ -241,6 +241,7 @@ void draw_help(int lines);
 extern int rows, cols; // of the sheet
 void sheet_open(int nrows, int ncols);
 int sheet_room(void);
+void sheet_skip(int n);
 struct nt_line sheet_line(void);
 void sheet_bright(void);
 void sheet_keys(const char *text, int n);

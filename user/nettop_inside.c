@@ -85,6 +85,17 @@ draw_counts(const struct model *m, const char *stage)
   }
 }
 
+// Above the counts; a view with them is longer than most screens.
+static void
+stage_title(void)
+{
+  struct nt_line o = sheet_line();
+  nt_printf(&o, "STAGE    EVENTS %s", want.total ? "SINCE START OR z" : "PER SECOND");
+  if(!want.batch)
+    nt_printf(&o, "   (j k: scroll)");
+  sheet_bright();
+}
+
 static void
 view_layer(const struct model *m)
 {
@@ -94,14 +105,10 @@ view_layer(const struct model *m)
     nt_printf(&o, "%s", gap_name[i]);
     put_dist(&o, &m->gap[i], 9);
   }
-  struct nt_line o = sheet_line();
-  nt_printf(&o, "STAGE    EVENTS %s", want.total ? "SINCE START OR z" : "PER SECOND");
-  sheet_bright();
+  stage_title();
   draw_counts(m, 0);
-  if(sheet_room() > 4) {
-    dist_title("DURATION", 9);
-    draw_spans(m, 0);
-  }
+  dist_title("DURATION", 9);
+  draw_spans(m, 0);
 }
 
 // ---- 6 one connection -----------------------------------------------------------
@@ -161,7 +168,7 @@ view_pcb(const struct model *m)
   const struct flow *f = flow_born(m, want.flow);
   struct nt_line o = sheet_line();
   if(f == 0) {
-    nt_printf(&o, want.batch ? " No connection%s%s: -f port=80 or sock=2 chooses one of those that nettop -b lists." : " No connection is selected: press 1, choose one with j and k, press Enter.",
+    nt_printf(&o, want.batch ? " No connection%s%s: nettop -b lists them, -f port=80 chooses one." : " No connection is selected: press 1, choose one with j and k, press Enter.",
               want.filter[0] ? " with " : " yet", want.filter);
     return;
   }
@@ -210,9 +217,7 @@ view_cpu(const struct model *m)
     nt_printf(&o, "%5u %-16s %-7s %3u  %3u%%  %6H", p->ps.pid, p->ps.name, proc_state[p->ps.state < 6 ? p->ps.state : 0],
               p->ps.cpu, p->percent, p->run_rate);
   }
-  o = sheet_line();
-  nt_printf(&o, "STAGE    EVENTS %s", want.total ? "SINCE START OR z" : "PER SECOND");
-  sheet_bright();
+  stage_title();
   draw_counts(m, "CPU");
   dist_title("DURATION", 9);
   draw_spans(m, 1);
@@ -225,7 +230,7 @@ draw_help(int lines)
 {
   static const char *const help[] = {
     "1-7  views: connections, packets, drops, layers, events, one connection, CPUs",
-    "j k  or arrows: select a line     Enter  more about it     Esc  back",
+    "j k  or arrows: select a line, scroll     Enter  more about it     Esc  back",
     "p    or space: stand still, the trace goes on            + -  faster, slower",
     "/    filter: port=80  pid=4  state=LISTEN  pkt=12  flags=SYN  or any text",
     "s S  sort by the next, the last column     r  the other way round",
@@ -256,6 +261,8 @@ draw_help(int lines)
 void
 draw_inside(const struct model *m)
 {
+  if(want.view != V_PCB)
+    sheet_skip(want.row);
   if(want.view == V_LAYER)
     view_layer(m);
   else if(want.view == V_PCB)

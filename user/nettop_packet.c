@@ -85,7 +85,7 @@ view_slowest(const struct model *m)
       sheet_bright();
   }
   struct nt_line o = sheet_line();
-  nt_printf(&o, m->nslow ? " The slowest packets since the start or z.  Enter: where its time went." : " No packet has come to its end yet.");
+  nt_printf(&o, m->nslow ? " The slowest packets since the start or z.  Enter: where its time went." : " No packet has come to its end since the start or z.");
 }
 
 // One step: when, how long since the last one, a bar for that, the event.

@@ -48,7 +48,7 @@ const char *const gap_name[NGAP] = {
 
 static signed char mark_of[NT_MAXEV]; // -1: none
 static int id_intr, id_link, id_rx, id_wakeup, id_switch, id_end, id_lost;
-static const struct nt_field *intr_icr, *intr_netif, *rx_netif, *link_parent, *link_kind, *wake_who, *switch_next;
+static const struct nt_field *intr_icr, *intr_rdh, *intr_netif, *rx_slot, *rx_netif, *link_parent, *link_kind, *wake_who, *switch_next;
 static u32 int_rx, link_segment, link_acked;
 
 // Fields that are durations.
@@ -100,7 +100,9 @@ path_begin(void)
   id_end = nt_event(&tr, "pkt_end");
   id_lost = nt_event(&tr, "lost");
   intr_icr = field_of(id_intr, "icr");
+  intr_rdh = field_of(id_intr, "rdh");
   intr_netif = field_of(id_intr, "netif");
+  rx_slot = field_of(id_rx, "slot");
   rx_netif = field_of(id_rx, "netif");
   link_parent = field_of(id_link, "parent");
   link_kind = field_of(id_link, "kind");
@@ -216,11 +218,30 @@ card_of(const struct nt_slot *s)
   return f ? nt_value(f, s) % NCARD : 0;
 }
 
-// An interrupt for frames?
+// An interrupt for frames, the next to be reaped being the one in `slot`?  The card's head
+// has not passed that slot if netd had been quicker and reaped what the interrupt tells of.
 static int
-is_rx_intr(const struct nt_slot *s)
+announces(const struct nt_slot *s, u32 slot)
 {
-  return s->id == id_intr && intr_icr && nt_value(intr_icr, s) & int_rx;
+  return s->id == id_intr && intr_icr && intr_rdh && nt_value(intr_icr, s) & int_rx &&
+         nt_value(intr_rdh, s) != slot;
+}
+
+// Keep when the card told of frames that nobody has reaped yet.  After a loss, and before the
+// first frame, the slot that comes next is not known: no interrupt counts.
+static void
+note_interrupt(const struct nt_slot *s)
+{
+  int card = card_of(s);
+  u32 *next = &live.rx_next[card];
+  if(s->id == id_lost) {
+    memset(live.irq_at, 0, sizeof(live.irq_at));
+    memset(live.rx_next, 0, sizeof(live.rx_next));
+  } else if(s->id == id_rx && rx_slot) {
+    *next = nt_value(rx_slot, s) + 1;
+  } else if(*next && live.irq_at[card] == 0 && announces(s, live.rx_size ? *next % live.rx_size : *next)) {
+    live.irq_at[card] = s->ts;
+  }
 }
 
 // Account for one record that the model has just remembered.
@@ -231,14 +252,13 @@ path_record(const struct nt_slot *s)
     long long us = nt_value(spans[i].field, s);
     dist_add(&live.span[i], us > 0 ? us * 1000 : 0);
   }
-  u64 *irq_at = &live.irq_at[card_of(s)];
-  if(is_rx_intr(s) && *irq_at == 0)
-    *irq_at = s->ts;
+  note_interrupt(s);
   if(s->id == id_link)
     pass_link(s);
   struct packet *p = packet_of(s->pkt);
   if(p == 0 || mark_of[s->id] < 0)
     return;
+  u64 *irq_at = &live.irq_at[card_of(s)];
   if(s->id == id_rx && *irq_at) { // the first frame the interrupt was for
     p->mark = 0;
     p->at = *irq_at;
@@ -255,6 +275,7 @@ static const struct nt_slot *
 interrupt_before(const struct model *m, u32 n)
 {
   int card = card_of(hist_at(m, n));
+  u32 slot = rx_slot ? nt_value(rx_slot, hist_at(m, n)) : 0;
   for(u32 k = n - 1; m->nhist - k <= NHIST && n - k < NEAR; k--) {
     const struct nt_slot *s = hist_at(m, k);
     if(s && s->id == id_lost)
@@ -263,7 +284,7 @@ interrupt_before(const struct model *m, u32 n)
       continue;
     if(s->id == id_rx)
       return 0;
-    if(is_rx_intr(s))
+    if(announces(s, slot))
       return s;
   }
   return 0;

@@ -23,6 +23,8 @@ struct cells {
 
 static struct cells sheet, seen;
 static int used; // lines taken
+static int skip; // lines still to be left out
+static int last; // row of the line taken last, -1: it is not seen
 
 // Start a new, empty sheet.  More rows or columns than we have room for are cut.
 void
@@ -30,7 +32,7 @@ sheet_open(int nrows, int ncols)
 {
   rows = nrows < MAXROWS ? nrows : MAXROWS;
   cols = ncols < MAXCOLS ? ncols : MAXCOLS;
-  used = 0;
+  used = skip = 0;
   memset(sheet.c, ' ', sizeof(sheet.c));
   memset(sheet.bright, 0, sizeof(sheet.bright));
 }
@@ -42,21 +44,33 @@ sheet_room(void)
   return rows - 1 - used;
 }
 
+// The next n lines are written and not seen: the view is scrolled.
+void
+sheet_skip(int n)
+{
+  skip = n;
+}
+
 // The next line, empty; when there is none, a line that takes nothing.
 struct nt_line
 sheet_line(void)
 {
+  static char unseen[MAXCOLS];
+  last = -1;
+  if(skip > 0 && skip--)
+    return (struct nt_line){unseen, 0, cols - 1};
   if(sheet_room() <= 0)
     return (struct nt_line){0, 0, 0};
-  return (struct nt_line){sheet.c[used++], 0, cols - 1};
+  last = used++;
+  return (struct nt_line){sheet.c[last], 0, cols - 1};
 }
 
 // The line taken last is bright.
 void
 sheet_bright(void)
 {
-  if(used > 0)
-    sheet.bright[used - 1] = 1;
+  if(last >= 0)
+    sheet.bright[last] = 1;
 }
 
 // The last row.

@@ -71,6 +71,9 @@ put_state(struct nt_line *o, const struct flow *f)
 
 // ---- the head --------------------------------------------------------------
 
+// head_line makes room by taking a blank from each gap of two: the head's first line has this many.
+#define GAPS 4
+
 // How busy the CPUs are: each, or all together where the line has no room.
 static void
 put_cpus(struct nt_line *o, const struct model *m)
@@ -82,11 +85,12 @@ put_cpus(struct nt_line *o, const struct model *m)
     nt_printf(&each, " %u%%", m->cpu[i]);
     sum += m->cpu[i];
   }
-  if(o->n + each.n <= cols)
+  int rest = want.paused ? 0 : strlen(" int 1.0s");
+  if(o->n - GAPS + each.n + rest < cols)
     for(int i = 0; i < each.n; i++)
       nt_printf(o, "%c", text[i]);
   else
-    nt_printf(o, " %u%% of %d", sum / m->ncpu, m->ncpu);
+    nt_printf(o, " %u%% of %u", (sum + m->ncpu - 1) / m->ncpu, (u32)m->ncpu);
 }
 
 static void
@@ -103,7 +107,7 @@ head_machine(struct nt_line *o, const struct model *m)
     nt_printf(o, "  LOSSLESS for pid %u, refused %u", m->lossless, m->discarded);
   nt_printf(o, "  cpu");
   put_cpus(o, m);
-  if(!want.paused)
+  if(!want.paused && o->n - GAPS + (int)strlen(" int 1.0s") < cols)
     nt_printf(o, "  int %u.%us", want.interval_ms / 1000, want.interval_ms % 1000 / 100);
 }
 
@@ -193,7 +197,8 @@ draw_views(const struct model *m)
     draw_inside(m);
 }
 
-// Move the selection by one line down (1) or up (-1).
+// Move the selection by one line down (1) or up (-1), or the view, which scrolls as long
+// as its last line was not seen.
 void
 select_step(const struct model *m, int by)
 {
@@ -201,7 +206,7 @@ select_step(const struct model *m, int by)
     flow_step(m, by);
   else if(want.view == V_EVENT)
     event_step(m, by);
-  else
+  else if((want.view != V_LAYER && want.view != V_CPU) || by < 0 || sheet_room() < 2)
     want.row += want.row + by >= 0 ? by : 0;
 }
 
