@@ -28,7 +28,7 @@ def event_number(name):
     """The number of an event that this kernel has and records."""
     names = {event[0]: k for k, event in metadata().events.items()}
     if name not in names:
-        near = difflib.get_close_matches(name, names, 3, 0.4)
+        near = difflib.get_close_matches(name, names, 3)
         raise gdb.GdbError(f'no event {name}' + f': did you mean {" or ".join(near)}?' * bool(near))
     if int(page()['hdr']['flags']) & FROZEN:
         raise gdb.GdbError('no event comes any more: the rings are frozen, by a panic or nettrace freeze')
