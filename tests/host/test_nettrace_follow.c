@@ -120,7 +120,7 @@ static void
 step_at(struct scene *t, bool stalled)
 {
   t->w.moved = now_ms() - (stalled ? STALL_MS : 0);
-  assert_int_equal(wire_begin(&t->w.wire, t->wire), 0);
+  assert_int_equal(growing_begin(&t->w.wire, t->wire), 0);
   step(&t->w, false);
 }
 
@@ -253,9 +253,46 @@ test_bad_capture(void **state)
   step_at(t, false);
   assert_string_equal(seen(t), "1");
   assert_true(t->w.wire.broken);
-  t->w.wire.at = 0;
-  assert_int_equal(pwrite(fileno(t->cap), "\n\r\r\n", 4, 0), 4);
-  assert_int_equal(wire_begin(&t->w.wire, t->wire), -EX_BADIN);
+  t->w.wire.begun = false;
+  assert_int_equal(pwrite(fileno(t->cap), "\n\r\rx", 4, 0), 4);
+  assert_int_equal(growing_begin(&t->w.wire, t->wire), -EX_BADIN);
+}
+
+// A pcapng byte by byte: a frame is there when its block is whole, in its interface's
+// unit of time; a block that cannot be one ends the frames.
+static void
+test_pcapng(void **state)
+{
+  struct scene *t = *state;
+  const u32 words[] = {
+    0x0a0d0d0a, 28, 0x1a2b3c4d, 1, 0xffffffff, 0xffffffff, 28, // section
+    1, 32, 1, 65536, 0x00010009, 9, 0, 32,                     // interface, in ns
+    1, 20, 1, 65536, 20,                                       // another, in us
+    5, 16, 0, 16,                                              // something else
+    6, 36, 0, 1, 5, 2, 60, 0x0201, 36,                         // 2 bytes of 60 at 2^32 + 5 ns
+    6, 32, 1, 0, 7, 0, 60, 32,                                 // none of 60 at 7 us
+    6, 32, 2, 0, 7, 0, 60, 32,                                 // of an interface that is none
+  };
+  const u8 *data = 0;
+  const u32 whole[2] = {28 + 32 + 20 + 16 + 36, 28 + 32 + 20 + 16 + 36 + 32};
+  u32 seen = 0, caplen, len;
+  i64 w[2] = {0};
+  for(u32 n = 1; n <= sizeof words; n++) {
+    grow_capture(t, (const u8 *)words + n - 1, 1);
+    assert_int_equal(growing_begin(&t->w.wire, t->wire), 0);
+    while(seen < 2 && growing_next(&t->w.wire, &w[seen], &data, &caplen, &len)) {
+      assert_int_equal(n, whole[seen]);
+      assert_int_equal(len, 60);
+      assert_int_equal(caplen, seen == 0 ? 2 : 0);
+      assert_true(seen || (data[0] == 1 && data[1] == 2));
+      seen++;
+    }
+  }
+  assert_int_equal(seen, 2);
+  assert_int_equal(w[0], (1ll << 32) + 5);
+  assert_int_equal(w[1], 7000);
+  assert_false(growing_next(&t->w.wire, w, &data, &caplen, &len));
+  assert_true(t->w.wire.broken);
 }
 
 int
@@ -267,6 +304,7 @@ main(void)
     cmocka_unit_test_setup_teardown(test_losses, begin, end),
     cmocka_unit_test_setup_teardown(test_frames, begin, end),
     cmocka_unit_test_setup_teardown(test_bad_capture, begin, end),
+    cmocka_unit_test_setup_teardown(test_pcapng, begin, end),
   };
   return cmocka_run_group_tests(tests, 0, 0);
 }

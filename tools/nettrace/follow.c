@@ -13,27 +13,17 @@
 #include <unistd.h>
 #include "tool.h"
 
-#define STALL_MS   200
-#define LOOK_MS    5
-#define HOLD_NS    20000000 // a sent frame waits this long for its e1000_tx
-#define WINDOW     256      // frames and records among which partners are looked for
-#define MAXSYNC    256
-#define MAXCAPLEN  262144
-#define PCAP_HEAD  24
-#define FRAME_HEAD 16
+#define STALL_MS 200
+#define LOOK_MS  5
+#define HOLD_NS  20000000 // a sent frame waits this long for its e1000_tx
+#define WINDOW   256      // frames and records among which partners are looked for
+#define MAXSYNC  256
 
 // A record too new to be shown, the next of its ring.
 struct held {
   struct nt_slot slot[NT_MAXNSL];
   u32 n, from; // slots; the ring's number of the first that was not read yet
   u64 lost;    // by the cursor when it was read
-};
-// A capture that grows.
-struct growing {
-  FILE *f;
-  u64 at; // the next record's place
-  bool swapped, broken;
-  u32 scale; // ns per unit of a stamp's fraction
 };
 // An e1000_rx or e1000_tx whose frame has not been shown.
 struct partner {
@@ -137,48 +127,15 @@ learn_clock(struct follower *w)
 
 // ---- the capture -------------------------------------------------------------
 
-static u32
-word_at(const struct growing *g, const u8 *p)
-{
-  u32 v;
-  memcpy(&v, p, 4);
-  return g->swapped ? __builtin_bswap32(v) : v;
-}
-
-// Read the head of the capture once it is there.  0, or -EX_BADIN: not a pcap file.
-static int
-wire_begin(struct growing *g, const char *path)
-{
-  u8 head[PCAP_HEAD];
-  if(g->f == 0 && (g->f = fopen(path, "rbe")) == 0)
-    return 0;
-  if(g->at || pread(fileno(g->f), head, sizeof head, 0) < (ssize_t)sizeof head)
-    return 0;
-  u32 magic = word_at(g, head);
-  g->swapped = magic == 0xd4c3b2a1 || magic == 0x4d3cb2a1;
-  magic = word_at(g, head);
-  g->scale = magic == 0xa1b23c4d ? 1 : 1000;
-  if((magic != 0xa1b2c3d4 && magic != 0xa1b23c4d) || (word_at(g, head + 20) & 0xffff) != 1)
-    return seterr(EX_BADIN, "%s: follow reads a pcap file of Ethernet frames, as QEMU writes it", path);
-  g->at = PCAP_HEAD;
-  return 0;
-}
-
-// Take what the capture has got since, whole records only.
+// Take what the capture has got since, whole frames only.
 static void
 wire_read(struct follower *w)
 {
-  struct growing *g = &w->wire;
-  static u8 data[MAXCAPLEN];
-  u8 head[FRAME_HEAD];
-  while(g->at && !g->broken && pread(fileno(g->f), head, sizeof head, (off_t)g->at) == (ssize_t)sizeof head) {
-    u32 caplen = word_at(g, head + 8), len = word_at(g, head + 12);
-    g->broken = caplen > sizeof data;
-    if(g->broken || pread(fileno(g->f), data, caplen, (off_t)g->at + FRAME_HEAD) < (ssize_t)caplen)
-      return;
-    capture_add(&w->s.cap, word_at(g, head) * 1000000000ll + (i64)word_at(g, head + 4) * g->scale, data, caplen, len);
+  const u8 *data;
+  u32 caplen, len;
+  for(i64 t; growing_next(&w->wire, &t, &data, &caplen, &len);) {
+    capture_add(&w->s.cap, t, data, caplen, len);
     frame_parse(&w->s.cap.f[w->s.cap.n - 1], w->ram.h.mac);
-    g->at += FRAME_HEAD + caplen;
   }
 }
 
@@ -469,7 +426,7 @@ follow(struct follower *w, const struct places *at, i64 end, const char **why)
   for(;;) {
     bool ended = at->over && access(at->over, F_OK) == 0; // asked first: the look after it sees all
     int rc = look(w, at->ram);
-    if(rc < 0 || (at->wire && (rc = wire_begin(&w->wire, at->wire)) < 0))
+    if(rc < 0 || (at->wire && (rc = growing_begin(&w->wire, at->wire)) < 0))
       return rc;
     if(w->found)
       step(w, ended);
@@ -555,7 +512,6 @@ cmd_follow(struct opts *o)
   if(rc == 0 && !o->quiet)
     summary(&w, why);
   ram_close(&w.ram);
-  if(w.wire.f)
-    fclose(w.wire.f);
+  growing_end(&w.wire);
   return rc;
 }

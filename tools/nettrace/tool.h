@@ -233,6 +233,20 @@ enum filekind {
 };
 enum filekind file_kind(const char *path);
 
+// growing.c: a capture that is still being written
+#define MAXCAPLEN 262144
+struct growing {
+  FILE *f;
+  u64 at;                          // the next record's place
+  bool begun, ng, swapped, broken; // its head was read; pcapng; the other byte order
+  u8 unit[16];                     // of time, per interface: 10^-n s, or with the top bit 2^-n
+  u32 nunit;
+  u8 *block;
+};
+int growing_begin(struct growing *g, const char *path);
+bool growing_next(struct growing *g, i64 *w, const u8 **data, u32 *caplen, u32 *len);
+void growing_end(struct growing *g);
+
 // decode.c: fields by name
 struct symbols;
 int symbols_load(const char *elf);
