@@ -3,6 +3,8 @@
 #include <string.h>
 #include "tool.h"
 
+#define MAXBYTES 128 // of a frame, as text
+
 // The packet's rows: its frame and its records.
 static u32 *
 rows_of(const struct session *s, u32 pkt, u32 *n)
@@ -20,7 +22,8 @@ struct step {
   const struct frame *frame; // or 0
   const char *stage, *event;
   char label[1200], more[400];
-  i64 gap; // since the packet's row before
+  i64 gap;   // since the packet's row before
+  bool over; // behind its end: told later, such as who acknowledged it; none of its time
 };
 
 static void
@@ -52,7 +55,7 @@ row_json(const struct step *t, i64 w, FILE *f)
   put_json(f, t->event, strlen(t->event));
   fprintf(f, ",\"gap_ns\":%lld,\"label\":", t->gap);
   put_json(f, t->label, strlen(t->label));
-  fputs(",\"stage\":", f);
+  fprintf(f, ",\"over\":%s,\"stage\":", t->over ? "true" : "false");
   put_json(f, t->stage, strlen(t->stage));
   fprintf(f, ",\"t_ns\":%lld}", w);
 }
@@ -73,13 +76,30 @@ rows_band(const struct session *s, const u32 *v, u32 n)
   return frame && half >= 0 && s->al.method >= CLK_FRAMES ? wire_band(s, half) : -1;
 }
 
-// The packet's rows v; the gaps between them add up to the whole.
+// How many of the packet's rows v are its life: up to its pkt_end.
+static u32
+rows_alive(const struct session *s, const u32 *v, u32 n)
+{
+  for(u32 k = 0; k < n; k++)
+    if(!s->item[v[k]].frame && rec_is(s, s->item[v[k]].idx, "pkt_end"))
+      return k + 1;
+  return n;
+}
+
+static void
+print_sum(const struct session *s, const u32 *v, u32 alive, i64 sum, FILE *f)
+{
+  fprintf(f, "%10s %9s  sum of the gaps\n", us_str(s->item[v[alive - 1]].w - s->item[v[0]].w), us_str(sum));
+}
+
+// The packet's rows v; the gaps between them, up to its end, add up to the whole.
 static void
 print_rows(const struct session *s, const u32 *v, u32 n, FILE *f, bool json)
 {
   struct labels *labels = xmalloc(sizeof *labels); // for each call anew
   static struct step t;
   i64 sum = 0, first = s->item[v[0]].w;
+  u32 alive = rows_alive(s, v, n);
   for(u32 i = 0, k = 0; k < n && i < s->nitem; i++) {
     const struct item *it = &s->item[i];
     label_learn(labels, s, it);
@@ -87,17 +107,20 @@ print_rows(const struct session *s, const u32 *v, u32 n, FILE *f, bool json)
       continue;
     step_of(&t, s, it, labels);
     t.gap = k ? it->w - s->item[v[k - 1]].w : 0;
-    sum += t.gap;
+    t.over = k >= alive;
+    sum += t.over ? 0 : t.gap;
+    if(!json && k == alive)
+      print_sum(s, v, alive, sum, f);
     if(json && k)
       putc(',', f);
     if(json)
       row_json(&t, it->w, f);
     else
-      fprintf(f, "%10s %9s  %-8s %-13s %s%s%s\n", us_str(it->w - first), us_str(t.gap), t.stage, t.event, t.label, *t.more ? "  " : "", t.more);
+      fprintf(f, "%10s %9s  %-8s %-13s %s%s%s\n", us_str(it->w - first), t.over ? "(over)" : us_str(t.gap), t.stage, t.event, t.label, *t.more ? "  " : "", t.more);
     k++;
   }
-  if(!json)
-    fprintf(f, "%10s %9s  sum of the gaps\n", us_str(s->item[v[n - 1]].w - first), us_str(sum));
+  if(!json && alive == n)
+    print_sum(s, v, alive, sum, f);
   i64 band = rows_band(s, v, n);
   if(!json && band >= 0)
     fprintf(f, "between wire and kernel ±%s µs; between two rows of the kernel exact\n", band_str(band));
@@ -144,7 +167,8 @@ print_links(const struct session *s, u32 pkt, FILE *f, bool json)
 static void
 print_bytes(const struct frame *f, FILE *out)
 {
-  for(u32 i = 0; i < f->caplen; i += 16) {
+  u32 most = f->caplen <= MAXBYTES + 16 ? f->caplen : MAXBYTES;
+  for(u32 i = 0; i < most; i += 16) {
     char text[80];
     fprintf(out, "  %04x ", i);
     for(u32 k = i; k < i + 16; k++)
@@ -157,6 +181,8 @@ print_bytes(const struct frame *f, FILE *out)
       text[n++] = f->data[k] >= 0x20 && f->data[k] < 0x7f ? (char)f->data[k] : '.';
     fprintf(out, "  %.*s\n", (int)n, text);
   }
+  if(most < f->caplen)
+    fprintf(out, "  %u bytes more: --json has them all\n", f->caplen - most);
 }
 
 // N, #N, or +K: the K-th packet of the selection, without one of the connection that
@@ -206,7 +232,7 @@ print_json(const struct session *s, u32 pkt, const u32 *v, u32 n, FILE *f)
   print_links(s, pkt, f, true);
   fprintf(f, "],\"pkt\":%u,\"rows\":[", pkt);
   print_rows(s, v, n, f, true);
-  fprintf(f, "],\"schema\":\"nettrace-why/1\",\"total_ns\":%lld,\"wire_ns\":%lld}\n", s->item[v[n - 1]].w - s->item[v[0]].w, rows_band(s, v, n));
+  fprintf(f, "],\"schema\":\"nettrace-why/1\",\"total_ns\":%lld,\"wire_ns\":%lld}\n", s->item[v[rows_alive(s, v, n) - 1]].w - s->item[v[0]].w, rows_band(s, v, n));
 }
 
 int
