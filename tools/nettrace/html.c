@@ -258,7 +258,8 @@ track(struct page *p, const struct item *it)
     fprintf(p->sleeps, ",[%u,%llu,2]", p->row, rec_get(s->b, r, "next"));
   else if(rec_is(s, it->idx, "pkt_link")) {
     const char *kind = rec_named(s->b, r, "kind");
-    fprintf(p->links, ",[%u,%llu,%u]", rec_slot(s->b, r)->pkt, rec_get(s->b, r, "parent"), intern(&p->str, kind ? kind : "linked"));
+    u32 from_child = intern(&p->str, link_phrase(kind, false)), from_parent = intern(&p->str, link_phrase(kind, true));
+    fprintf(p->links, ",[%u,%llu,%u,%u]", rec_slot(s->b, r)->pkt, rec_get(s->b, r, "parent"), from_child, from_parent);
   }
 }
 

@@ -176,7 +176,7 @@ sleep_text(char *to, size_t max, const struct session *s, const struct rec *r, c
 static const struct {
   const char *event, *text;
 } brief[] = {
-  {"arp_queue", "waits for {ip}'s MAC: {depth}"},
+  {"arp_queue", "waits for {ip}'s MAC"},
   {"arp_state", "{ip} is {to}"},
   {"clock_sync", "clocks read in {win} ticks"},
   {"dhcp", "DHCP {msg}: {to}"},
@@ -332,6 +332,37 @@ process_text(char *to, size_t max, const struct session *s, const struct rec *r,
     any_text(to, max, s, r, rec_event(s->b, r));
 }
 
+// What a packet is to the one it is linked with, and what that one is to it: a phrase
+// with {} for the other's number.  kind: as the metadata names it; one not known here
+// reads "KIND of {}".
+const char *
+link_phrase(const char *kind, bool from_parent)
+{
+  static const char *const phrase[][3] = {
+    {"SEGMENT", "carries bytes of {}", "{} carries bytes of it"},
+    {"FRAG", "a fragment of {}", "{} is a fragment of it"},
+    {"REASM", "put together from {} and others", "{} was put together from it and others"},
+    {"MERGE", "its bytes went into {}", "bytes of {} went into it"},
+    {"CLONE", "a copy of {}", "{} is a copy of it"},
+    {"REPLY", "an answer to {}", "{} is an answer to it"},
+    {"ACKED_BY", "acknowledged by {}", "acknowledges {}"},
+  };
+  static char other[64];
+  for(u32 i = 0; kind && i < sizeof phrase / sizeof phrase[0]; i++)
+    if(strcmp(kind, phrase[i][0]) == 0)
+      return phrase[i][1 + from_parent];
+  snprintf(other, sizeof other, from_parent ? "{} is %.40s of it" : "%.40s of {}", kind ? kind : "linked");
+  return other;
+}
+
+// The phrase with the number in it.
+void
+link_words(char *to, size_t max, const char *kind, bool from_parent, u32 pkt)
+{
+  const char *p = link_phrase(kind, from_parent), *at = strstr(p, "{}");
+  snprintf(to, max, "%.*s#%u%s", (int)(at - p), p, pkt, at + 2);
+}
+
 // The label of a record; a gap or an unknown event too.
 void
 label_rec(char *to, size_t max, const struct session *s, const struct rec *r, struct labels *t)
@@ -349,7 +380,7 @@ label_rec(char *to, size_t max, const struct session *s, const struct rec *r, st
         doc = f->set->v[i].doc;
     snprintf(to, max, "%s: %s", reason ? reason : "dropped", doc);
   } else if(!strcmp(e->name, "pkt_link"))
-    snprintf(to, max, "%s of #%llu", rec_named(s->b, r, "kind") ? rec_named(s->b, r, "kind") : "link", rec_get(s->b, r, "parent"));
+    link_words(to, max, rec_named(s->b, r, "kind"), false, (u32)rec_get(s->b, r, "parent"));
   else if(!strcmp(e->name, "pkt_end"))
     snprintf(to, max, "end: %s", rec_named(s->b, r, "fate") ? rec_named(s->b, r, "fate") : "?");
   else if(e->stage == ST_DRIVER)

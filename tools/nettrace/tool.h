@@ -534,6 +534,8 @@ void label_learn(struct labels *t, const struct session *s, const struct item *i
 void label_frame(char *to, size_t max, const struct frame *f, struct labels *t);
 void label_payload(char *to, size_t max, const struct frame *f);
 void label_rec(char *to, size_t max, const struct session *s, const struct rec *r, struct labels *t);
+const char *link_phrase(const char *kind, bool from_parent);
+void link_words(char *to, size_t max, const char *kind, bool from_parent, u32 pkt);
 enum lane rec_lane(const struct session *s, const struct rec *r);
 int charlen(const char *s);
 const char *ascii_char(const char *s);

@@ -149,17 +149,17 @@ print_links(const struct session *s, u32 pkt, FILE *f, bool json)
     const struct rec *r = &s->b->rec[i];
     const char *kind = rec_named(s->b, r, "kind");
     u32 child = rec_slot(s->b, r)->pkt, parent = (u32)rec_get(s->b, r, "parent");
-    kind = kind ? kind : "linked";
+    char words[120];
     if(child != pkt && parent != pkt)
       continue;
     if(json) {
       fprintf(f, "%s{\"child\":%u,\"kind\":", sep, child);
-      put_json(f, kind, strlen(kind));
+      put_json(f, kind ? kind : "linked", strlen(kind ? kind : "linked"));
       fprintf(f, ",\"parent\":%u}", parent);
-    } else if(child == pkt)
-      fprintf(f, "is %s of #%u\n", kind, parent);
-    else
-      fprintf(f, "#%u is %s of it\n", child, kind);
+    } else {
+      link_words(words, sizeof words, kind, parent == pkt, parent == pkt ? child : parent);
+      fprintf(f, "%s\n", words);
+    }
     sep = ",";
   }
 }

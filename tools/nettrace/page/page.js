@@ -724,11 +724,11 @@ function links(r, box) {
     const b = html('button', {type: 'button'}, html('div', {}, box), text);
     b.onclick = () => go(disp.findIndex(d => d.r.pkt === pkt));
   };
-  for(const [child, parent, kind] of r.pkt ? D.link : []) {
+  for(const [child, parent, ofChild, ofParent] of r.pkt ? D.link : []) {
     if(child === r.pkt)
-      say(`is ${S[kind]} of #${parent}`, parent);
+      say(S[ofChild].replace('{}', '#' + parent), parent);
     if(parent === r.pkt)
-      say(`#${child} is ${S[kind]} of it`, child);
+      say(S[ofParent].replace('{}', '#' + child), child);
   }
 }
 
