@@ -4,6 +4,10 @@ QEMU repeats a recording exactly, but only forwards and only if nobody writes in
 guest.  So a replay is begun anew for each step back, and the event is waited for with a
 watchpoint on the word of its slot that says "complete": which slot that is, the
 recording's own memory tells.
+
+QEMU 7.2 now and then stands still in a replay with gdb, for ever, one in some fifteen
+times.  watchdog.py looks at the replay's memory: if the ring has not grown for so long,
+the replay is ended and begun once more.
 """
 
 import os
@@ -17,8 +21,11 @@ from nettrace import CONT, SLOT, Ring, page
 from run import Runner, here, newest, resume, run_to, select_emitter
 
 SEQ = 12  # where a slot's number lies in it
+STILL = 20 * float(os.environ.get('SLOW') or 1)  # seconds without a new event
+TRIES = 4
 
-replay = None  # the process that holds the replay, until its input ends
+replay = None   # the process that holds the replay, until its input ends
+watcher = None  # the one that ends it if it stands still
 
 
 class Recording:
@@ -30,6 +37,7 @@ class Recording:
             raise gdb.GdbError('only in a replay: make record makes a recording, make gdb RR=replay looks at it')
         with open(os.path.join(self.run, 'ram'), 'rb') as self.ram:
             cpu = var('&nt_page.cpu[0]')
+            self.head_at = (int(cpu['head'].address) & 0xffffffff) - KERNBASE
             self.base, self.head = (self.word(int(cpu[field].address)) for field in ('ring_pa', 'head'))
             self.nslots = self.word(int(var('&nt_page.hdr.nslots')))
             self.first = {seq: self.start(seq) for seq in range(max(0, self.head - self.nslots), self.head)}
@@ -47,46 +55,80 @@ class Recording:
         return KERNBASE + self.base + seq % self.nslots * SLOT
 
 
+def watch(word):
+    """go: from now on the ring must grow; stop: it need not."""
+    if watcher and watcher.poll() is None:
+        watcher.stdin.write(word)
+
+
+def stood_still():
+    """Has the replay been ended for that?"""
+    try:
+        return watcher is not None and watcher.wait(3) == 1
+    except subprocess.TimeoutExpired:
+        return False
+
+
 def end():
     """End the replay that runs, if one does."""
-    global replay
+    global replay, watcher
     if replay is None:
         return
     try:
         gdb.execute('disconnect', to_string=True)
     except gdb.error:
         pass  # it has ended itself
-    replay.stdin.close()
-    replay.wait()
-    replay = None
+    for process in filter(None, (watcher, replay)):
+        process.stdin.close()
+        process.wait()
+    replay = watcher = None
 
 
 def begin(recording):
     """The replay again, from where the first event can come."""
-    global replay
+    global replay, watcher
     end()
     replay = subprocess.Popen([os.path.join(os.environ['XV6_TOP'], 'tools', 'record'), 'stand'], stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE, env=dict(os.environ, RUN=recording.run), start_new_session=True)
     where = replay.stdout.readline().decode().strip()
     if not where:
         raise gdb.GdbError(f'{recording.run}: QEMU does not repeat it; make replay says why')
+    watcher = subprocess.Popen([os.path.join(os.environ['XV6_TOP'], 'tools', 'gdb', 'watchdog.py'), os.path.join(where, 'ram'),
+                                str(recording.head_at), str(replay.pid), str(STILL)], stdin=subprocess.PIPE, bufsize=0,
+                               start_new_session=True)
+    watch(b'go\n')
     gdb.execute(f'target remote {where}/gdb.sock', to_string=True)
     run_to('trace_select', hardware=True)
     check_kernel()
 
 
 def go_to(recording, seq):
-    """Run to where the record that begins at slot seq is complete."""
+    """Run to where the record that begins at slot seq is complete; its row, and where we are."""
+    for _ in range(TRIES):
+        watch(b'go\n')
+        try:
+            return reach(recording, seq)
+        except (gdb.GdbError, gdb.error):
+            if not stood_still():
+                raise
+        finally:
+            watch(b'stop\n')
+        gdb.write('QEMU stood still in its replay: once more\n', gdb.STDERR)
+        end()
+    raise gdb.GdbError(f'net-goto: QEMU stood still in {TRIES} replays; try it again')
+
+
+def reach(recording, seq):
     if replay is None or int(page()['cpu'][0]['head']) > seq:
         begin(recording)
     addr = recording.slot(seq) + SEQ
-    watch = gdb.Breakpoint(f'*(unsigned *){addr:#x}', type=gdb.BP_WATCHPOINT, internal=True)
-    watch.silent = True
+    point = gdb.Breakpoint(f'*(unsigned *){addr:#x}', type=gdb.BP_WATCHPOINT, internal=True)
+    point.silent = True
     try:
         while int(gdb.parse_and_eval(f'*(unsigned *){addr:#x}')) != seq + 1:
             resume()
     finally:
-        watch.delete()
+        point.delete()
     select_emitter()
     here.clear()
     here.update(newest(0))
