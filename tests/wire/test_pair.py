@@ -132,6 +132,8 @@ def one_capture(runs, capture, whose, least, path):
     one_ladder(runs, least, three, 0 if len(whose) == 2 else 5)
     said, apart = (json.loads(tool('info', '-q', '--json', *words)) for words in (three, runs))
     assert said['crossed'] == 0 and said['shared'] is True
+    text = tool('ladder', '-q', '--all', '--width', '400', *three)
+    assert text.count('lost on the way') == said['a']['lost'] + said['b']['lost']  # a frame is one row
     for name in whose:  # what the cable lost of these frames it lost behind this capture
         assert apart[name]['lost'] <= said[name]['lost'] <= apart[name]['lost'] + apart[name]['damaged']
     assert all(said[name]['once'] >= least and said[name]['band_ns'] < 1000000 for name in 'ab')
