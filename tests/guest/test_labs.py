@@ -161,7 +161,7 @@ def test_known_solutions():
 
 @pytest.mark.parametrize('words, said', [
     (['start', '99'], 'no lab 99'), (['grade', '05', '--dir', '/nonexistent'], 'is no copy of a lab'),
-    (['solve', '05'], 'start, task, hint, run or grade'), (['grade'], 'labs/lab VERB N')])
+    (['solve', '05'], 'start, task, hint, run, grade'), (['grade'], 'labs/lab VERB N')])
 def test_wrong_words(words, said):
     code, _, complaint = lab(*words)
     assert code == 2 and said in complaint and complaint.count('\n') == 1
