@@ -390,6 +390,12 @@ mss_option(const u8 *o, u32 n)
   return n >= 4 && o[0] == 2 && o[1] == 4 ? o[2] << 8 | o[3] : find_mss(o, n);
 }
 
+TRACE_APART u16
+mss_told(const struct tcp_hdr *hdr)
+{
+  return mss_option((const u8 *)(hdr + 1), TCPH_HDRLEN_BYTES(hdr) - TCP_HLEN);
+}
+
 // If this segment's data turn out to be unused: why.  lwIP does not say, so its
 // numbers are compared with the connection's before it is processed.
 static u8
@@ -441,9 +447,7 @@ TRACE_APART void
 link_acked(const struct tcp_pcb *pcb, const struct tcp_hdr *hdr)
 {
   u32 ackno = hdr->ackno;
-  if(pcb->state == LISTEN || pcb->state == TIME_WAIT || (TCPH_FLAGS(hdr) & (TCP_ACK | TCP_RST)) != TCP_ACK)
-    return;
-  if((int)(ackno - pcb->lastack) <= 0 || (int)(ackno - pcb->snd_nxt) > 0)
+  if(pcb->state == TIME_WAIT || (TCPH_FLAGS(hdr) & (TCP_ACK | TCP_RST)) != TCP_ACK || (int)(ackno - pcb->snd_nxt) > 0)
     return;
   link_queue(pcb->unacked, ackno, input.sock);
   link_queue(pcb->unsent, ackno, input.sock);
@@ -475,7 +479,7 @@ watch_seg_in(struct tcp_pcb *pcb, const struct tcp_hdr *hdr, u16_t optlen, u16_t
         .lport = hdr->dest, .rport = hdr->src, .seq = hdr->seqno, .ack = hdr->ackno, .wnd = hdr->wnd,
         .len = p->tot_len, .flags = TCPH_FLAGS(hdr), .mss = TCPH_FLAGS(hdr) & TCP_SYN ? mss_option((const u8 *)(hdr + 1), opt1len) : 0,
         .state = pcb->state, .xmit = 0);
-  if(TRACING(pkt_link))
+  if(TRACING(pkt_link) && pcb->state != LISTEN && (int)(hdr->ackno - pcb->lastack) > 0)
     link_acked(pcb, hdr);
   if(in && in->timing && pcb->state != LISTEN && flags & TCP_ACK && (int)(hdr->ackno - in->rtt_seq) > 0)
     rtt_sample(in, input.pkt, pcb);
@@ -533,11 +537,8 @@ rexmit(struct shadow *s, const struct pbuf *p, const struct tcp_pcb *pcb, u32 se
 
 // What a segment of the send queue, or a probe, means for its connection.
 static void
-account_out(struct pbuf *p, struct tcp_pcb *pcb, const struct tcp_hdr *hdr)
+account_out(struct shadow *s, struct pbuf *p, struct tcp_pcb *pcb, const struct tcp_hdr *hdr)
 {
-  struct shadow *s = shadow_of(pcb);
-  if(s == 0)
-    return;
   u32 flags = TCPH_FLAGS(hdr), seq = lwip_ntohl(hdr->seqno);
   u16 len = p->tot_len - TCPH_HDRLEN_BYTES(hdr);
   if(!(p->fate & PKT_KEPT)) {
@@ -561,28 +562,47 @@ account_out(struct pbuf *p, struct tcp_pcb *pcb, const struct tcp_hdr *hdr)
   s->rtt_tsc = rdtsc();
 }
 
+// s: whose connection it is; of none, who would be asked.
+TRACE_APART void
+tell_out(const struct pbuf *p, const struct tcp_hdr *hdr, const struct shadow *s)
+{
+  TRACE(tcp_seg_out, .pkt = p->pkt, .sock = s->sock, FLOW(s), .seq = lwip_ntohl(hdr->seqno), .ack = lwip_ntohl(hdr->ackno),
+        .wnd = lwip_ntohs(hdr->wnd), .len = p->tot_len - TCPH_HDRLEN_BYTES(hdr), .flags = TCPH_FLAGS(hdr),
+        .mss = TCPH_FLAGS(hdr) & TCP_SYN ? mss_told(hdr) : 0, .state = s->state,
+        .xmit = PKT_XMITS(p->fate) + 1);
+}
+
+// A segment of nobody's: the answer to what is in input.
+TRACE_APART void
+tell_reset(const struct pbuf *p, const struct tcp_hdr *hdr)
+{
+  const struct shadow nobody = {.sock = input.sock, .laddr = input.h.dst, .raddr = input.h.src, .lport = lwip_ntohs(hdr->src), .rport = lwip_ntohs(hdr->dest)};
+  tell_out(p, hdr, &nobody);
+}
+
 // LWIP_HOOK_TCP_OUT_ADD_TCPOPTS: a segment leaves TCP; adds no option.
 // hdr in network order, at p's payload; pcb is 0 for a reset to nobody.
 u32_t *
 watch_seg_out(struct pbuf *p, const struct tcp_hdr *hdr, const struct tcp_pcb *cpcb, u32_t *opts)
 {
   struct tcp_pcb *pcb = (struct tcp_pcb *)cpcb;
-  if(pcb)
+  struct shadow *s = 0;
+  if(pcb) {
     watch_pcb(pcb);
+    s = shadow_of(pcb);
+  }
   pkt_birth(p);
   watch_leaving(p);
   if(pcb && pcb->unsent && pcb->unsent->p == p)
     p->fate |= PKT_KEPT;
-  TRACE(tcp_seg_out, .pkt = p->pkt, .sock = pcb ? sock_id(pcb) : input.sock,
-        .laddr = pcb ? lwip_ntohl(pcb->local_ip.addr) : input.h.dst,
-        .raddr = pcb ? lwip_ntohl(pcb->remote_ip.addr) : input.h.src,
-        .lport = lwip_ntohs(hdr->src), .rport = lwip_ntohs(hdr->dest), .seq = lwip_ntohl(hdr->seqno),
-        .ack = lwip_ntohl(hdr->ackno), .wnd = lwip_ntohs(hdr->wnd),
-        .len = p->tot_len - TCPH_HDRLEN_BYTES(hdr), .flags = TCPH_FLAGS(hdr),
-        .mss = TCPH_FLAGS(hdr) & TCP_SYN ? mss_option((const u8 *)(hdr + 1), TCPH_HDRLEN_BYTES(hdr) - TCP_HLEN) : 0,
-        .state = pcb ? pcb->state : CLOSED, .xmit = PKT_XMITS(p->fate) + 1);
-  if(pcb)
-    account_out(p, pcb, hdr);
+  if(TRACING(tcp_seg_out)) {
+    if(s)
+      tell_out(p, hdr, s);
+    else
+      tell_reset(p, hdr);
+  }
+  if(s)
+    account_out(s, p, pcb, hdr);
   return opts;
 }
 

@@ -25,13 +25,19 @@ def rows():
 
 
 def test_one_event(rows):
-    assert rows['trace.enabled']['value'] <= 84  # 13 fields
+    assert rows['trace.enabled']['value'] <= 81  # 13 fields
     assert rows['trace.disabled']['value'] == 1
 
 
-@pytest.mark.parametrize('name,limit', [('http_off', 1.005), ('http_on', 1.1), ('http_all', 1.47)])
+@pytest.mark.parametrize('name,limit', [('http_off', 1.005), ('http_on', 1.096), ('http_all', 1.455)])
 def test_a_request(rows, name, limit):
     assert rows['trace.' + name]['ratio'] <= limit, rows
+
+
+def test_standard_events_beside_no_tracer(rows):
+    """The standard events on, without the entry nops, against a kernel whose TRACE() is empty: 10 %."""
+    on, out = rows['trace.http_on']['value'] - rows['trace.nops']['value'], rows['trace.http_off']['reference']
+    assert on / out <= 1.101, on / out
 
 
 def test_functions_off_again_cost_nothing(rows):
