@@ -5,8 +5,8 @@ guest.  So a replay is begun anew for each step back, and the event is waited fo
 watchpoint on the word of its slot that says "complete": which slot that is, the
 recording's own memory tells.
 
-QEMU 7.2 now and then stands still in a replay with gdb, for ever, one in some fifteen
-times.  watchdog.py looks at the replay's memory: if the ring has not grown for so long,
+QEMU 7.2 now and then stands still in a replay with gdb, for ever, more often on a busy
+machine.  watchdog.py looks at the replay's memory: if the ring has not grown for so long,
 the replay is ended and begun once more.
 """
 
