@@ -14,8 +14,8 @@ from vm import BUILD, CAP, NETTRACE, TOP
 pytestmark = pytest.mark.skipif(bool(os.environ.get('DEBUG')), reason='QEMU is what is tested: one kernel will do')
 
 
-def record(verb, run):
-    env = dict(os.environ, NETTRACE=NETTRACE, B=BUILD, RUN=str(run), APPEND='seed=7')
+def record(verb, run, **more):
+    env = dict(os.environ, NETTRACE=NETTRACE, B=BUILD, RUN=str(run), APPEND='seed=7', **more)
     return subprocess.run([os.path.join(TOP, 'tools', 'record'), verb], env=env, stdin=subprocess.DEVNULL, timeout=3 * CAP,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, check=False)
 
@@ -60,8 +60,18 @@ def test_record_and_replay(tmp_path):
     made = record('record', run)
     assert made.returncode == 0 and made.stdout == f'recorded: {run}\n', made.stdout
     assert b'GET / HTTP' in (run / 'wire.pcap').read_bytes()
+    aside = shutil.copy(run / 'trace.nt', tmp_path / 'aside')
     again = record('replay', run)
     assert again.returncode == 0 and again.stdout == 'the same: memory with the trace, console and capture\n', again.stdout
+    os.remove(run / 'ram')  # as it is handed on: the trace is compared
+    again = record('replay', run)
+    assert again.returncode == 0 and again.stdout.startswith('the same: '), again.stdout
+    with open(run / 'trace.nt', 'r+b') as trace:
+        trace.seek(-100, os.SEEK_END)
+        trace.write(b'\xff' * 8)
+    other = record('replay', run, PATIENCE='5')
+    assert other.returncode == 1 and 'what the guest did is not as in' in other.stdout, other.stdout
+    shutil.copy(aside, run / 'trace.nt')
     with open(run / 'serial.log', 'a', encoding='ascii') as log:
         log.write('more\n')
     other = record('replay', run)
