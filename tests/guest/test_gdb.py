@@ -307,7 +307,7 @@ def test_damage(story):
     assert len(rows(story, 'socket')) == 3 and 'socket 1: its pcb is not a kernel address: 0x4' in warned(story, 'socket')
     loop, wild = warned(story, 'chain')
     assert 'loops' in loop and 'link 1 is not a kernel address: 0x8' in wild
-    assert story['torn'].splitlines()[-1] == '1 slot not complete when the guest was stopped'
+    assert story['torn'].splitlines()[-1] == '! 1 slot not complete when the guest was stopped'
     assert [eval(line) for line in story['rings'].splitlines()] == [
         ['RDT = RDH: the card has no descriptor, it cannot receive'],
         ['RDH = 9, RDT = 4: outside the ring of 8', 'DD is set in all descriptors: the driver does not look at them'],
@@ -345,12 +345,11 @@ def test_dump(story):
 
 def test_help():
     """Each command has a help text with an example."""
-    script = "for name in gdb.execute('help user-defined', to_string=True).splitlines(): " \
-        "print(name.split()[0] if name else '', repr(gdb.execute('help ' + name.split()[0], to_string=True)) if ' -- ' in name else '')"
+    script = "import common; " \
+        "print(chr(10).join(f'<{name}>' + repr(gdb.execute('help ' + name, to_string=True)) for name in common.Command.known))"
     said = subprocess.run(['gdb', '-batch', '-q', '-nx', '-x', os.path.join(TOP, 'tools/gdb/init.gdb'), '-ex', 'python ' + script],
                           env=dict(os.environ, XV6_TOP=TOP), stdout=subprocess.PIPE, timeout=CAP, universal_newlines=True, check=True).stdout
-    texts = dict(line.split(' ', 1) for line in said.splitlines() if ' ' in line and line.split(' ', 1)[1].strip())
-    ours = 'ps proc btp bt-all pbreak vtop pgdir locks runq kmem net-if net-ring net-pbuf net-pcbs net-sockets net-arp net-timers ' \
-        'net-trace net-until net-step net-why net-pcap'
-    for name in ours.split():
-        assert f'\n  {name}' in eval(texts[name]), name
+    texts = {line[1:].split('>')[0]: eval(line.split('>', 1)[1]) for line in said.splitlines() if line.startswith('<')}
+    assert {'ps', 'net-until', 'net-goto', 'net-back'} <= set(texts)
+    for name, text in texts.items():
+        assert f'\n  {name}' in text, name

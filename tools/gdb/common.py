@@ -226,12 +226,14 @@ class Command(gdb.Command):
 
     name = None
     columns = None
+    known = {}    # each command by its name
     empty = ''    # what to say when there is nothing to show
     mapped = True  # it needs the kernel where it is linked
     attached = True  # it needs a guest
 
     def __init__(self):
         super().__init__(self.name, gdb.COMMAND_USER)
+        Command.known[self.name] = self
         self.parser = Parser(prog=self.name, add_help=False)
         self.arguments(self.parser)
         self.parser.add_argument('--json', action='store_true')
@@ -251,14 +253,19 @@ class Command(gdb.Command):
             if options.json:
                 for row in rows:
                     print(json.dumps(row), flush=True)
-            elif self.columns:
-                self.table(list(rows))
             else:
-                self.lines(rows)
+                self.show(rows)
         except gdb.MemoryError as why:
             raise gdb.GdbError(f'{self.name}: {why}: is the kernel mapped yet?') from None
         except gdb.error as why:
             raise gdb.GdbError(f'{self.name}: {why}') from None
+
+    def show(self, rows):
+        """Rows as text."""
+        if self.columns:
+            self.table(list(rows))
+        else:
+            self.lines(rows)
 
     def lines(self, rows):
         some = False

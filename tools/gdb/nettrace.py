@@ -215,8 +215,8 @@ socket, event, fields.
             row['us'] = round((row['tsc'] - found[-1]['tsc']) * 1000 / (int(header['tsc_khz']) or 1000000), 1)
             yield row
         torn = sum(ring.unwritten for ring in wanted)
-        if torn and not options.json:
-            print(f'{torn} slot{"s" * (torn > 1)} not complete when the guest was stopped')
+        if torn:
+            yield {'warning': f'{torn} slot{"s" * (torn > 1)} not complete when the guest was stopped'}
 
     @staticmethod
     def last(ring, options):

@@ -59,6 +59,11 @@ def transport_sum(packet, body):
     return ones_sum(pseudo + body)
 
 
+def said_of(good, field):
+    """The verdict on a sum; 0 stands where none is made, as on the loopback."""
+    return 'sum right' if good else 'sum WRONG' if any(field) else 'no sum: 0, as on the loopback'
+
+
 def verify_ip(packet):
     """(what, verdict) for the sums of an IPv4 packet."""
     header = 4 * (packet[0] & 15)
@@ -67,7 +72,7 @@ def verify_ip(packet):
     if header < 20 or total < header:
         yield f'IP {source} > {dest}', f'WRONG: header of {header}, packet of {total} bytes'
         return
-    yield f'IP {source} > {dest}, {total} bytes', 'sum right' if ones_sum(packet[:header]) == 0 else 'sum WRONG'
+    yield f'IP {source} > {dest}, {total} bytes', said_of(ones_sum(packet[:header]) == 0, packet[10:12])
     name = {1: 'ICMP', 6: 'TCP', 17: 'UDP'}.get(packet[9])
     body = packet[header:total]
     if name is None or int.from_bytes(packet[6:8], 'big') & 0x3fff:
@@ -83,7 +88,7 @@ def verify_ip(packet):
     elif name == 'TCP' and len(body) >= 20 and transport_sum(packet, host_order(body)) == 0:
         yield name, 'sum right (the stack has turned the header to host order)'
     else:
-        yield name, 'sum WRONG'
+        yield name, said_of(False, body[16:18] if name == 'TCP' else body[6:8])
 
 
 def verify(data):

@@ -311,12 +311,13 @@ some hundred a second: not for a place that is passed all the time.
 
     def rows(self, options):
         process(options.pid)
-        made = ProcBreak(options.pid, options.where)
-        yield {'breakpoint': made.number, 'pid': options.pid, 'where': options.where}
+        # Made within a command, for what gdb prints of it must not come before our object.
+        said = gdb.execute(f'python import proc; proc.ProcBreak({options.pid}, {options.where!r})', to_string=True)
+        yield {'breakpoint': gdb.breakpoints()[-1].number, 'pid': options.pid, 'where': options.where, 'gdb': said.strip()}
 
     @staticmethod
     def line(row):
-        return f'breakpoint {row["breakpoint"]} at {row["where"]}, for process {row["pid"]} only'
+        return f'{row["gdb"]}\nstops for process {row["pid"]} only'
 
 
 # ---- page tables ------------------------------------------------------------
