@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <unistd.h>
 #include "test_nettrace_gen.h"
+#include "../../tools/nettrace/two.h"
 
 static char dir[] = "/tmp/test_nettrace.XXXXXX";
 
@@ -343,6 +344,69 @@ test_wait_for_a_run_that_is_over(void **state)
   assert_non_null(strstr(errtext, "not seen: ip"));
 }
 
+// The machine at the other end of g's wire: it sent what g received, some microseconds
+// before, and received what g sent, behind it.  Its TSC is its own.
+static void
+gen_other(struct gen *to, const struct gen *g)
+{
+  memset(to, 0, sizeof *to);
+  *to = (struct gen){.rng = g->rng, .o = g->o, .w = g->frame[0].sent - 200000000, .goff = 123456789, .rate = (u64)(2.7 * 4294967296.0) + 4321};
+  to->v0 = to->w - 1000;
+  gen_header(to);
+  memcpy(to->trace + offsetof(struct nt_header, mac), gen_peer, 6);
+  for(int i = 0; i < 4; i++) {
+    gen_sync(to);
+    to->w += 20000000;
+  }
+  for(u32 i = 0; i < g->nframe; i++) {
+    const struct genframe *f = &g->frame[i];
+    bool in = memcmp(f->data, gen_peer, 6) == 0;
+    i64 w = f->sent + (in ? 5000 : -5000);
+    to->w = to->w < w ? w : to->w + 10;
+    if(f->data[12] == 8 && f->data[13] == 0) // the others are all alike
+      gen_driver(to, to->w, in, ++to->pkt, f->data, f->len);
+  }
+  gen_sync(to);
+}
+
+// Two machines and one capture, that of the first one's own card: both stand on its clock,
+// however late it begins and if it tells the date.
+static void
+test_two_and_the_card_of_one(void **state)
+{
+  (void)state;
+  static const i64 zone[] = {0, 3000000000, 1790000000000000000}, late[] = {0, 2500000000, 7000000000};
+  for(u32 i = 0; i < 9; i++) {
+    struct gen a, b;
+    static struct two t;
+    gen_make(&a, (struct genopts){.seed = i + 1, .frames = 40, .zone = zone[i / 3], .late = late[i % 3]});
+    gen_other(&b, &a);
+    write_run(&a, a.len);
+    char trace[128], other[128], wire[128], *argv[] = {trace, other, wire};
+    snprintf(trace, sizeof trace, "%s", in_dir("trace.nt"));
+    snprintf(other, sizeof other, "%s.nt", dir); // no capture lies beside it
+    snprintf(wire, sizeof wire, "%s", in_dir("wire.pcap"));
+    FILE *f = fopen(other, "wb");
+    fwrite(b.trace, 1, b.len, f);
+    fclose(f);
+    if(two_open(&t, &(struct opts){NONE, .argc = 3, .argv = argv}) < 0)
+      fail_msg("case %u: %s", i, errtext);
+    assert_int_equal(t.crossed, 0);
+    for(u32 k = 0; k < t.nrow; k++) {
+      const struct session *s = &t.side[t.row[k].side].s;
+      const struct item *it = &s->item[t.row[k].item];
+      if(it->frame || rec_slot(s->b, &s->b->rec[it->idx]) == 0)
+        continue;
+      i64 w = (t.row[k].side ? &b : &a)->truth[s->b->rec[it->idx].slot] + zone[i / 3];
+      if(llabs(w - it->w) > 1000000)
+        fail_msg("case %u: event %u of %c is %lld ns from where it was", i, it->idx, 'A' + t.row[k].side, it->w - w);
+    }
+    unlink(other);
+    gen_free(&a);
+    gen_free(&b);
+  }
+}
+
 // Saving what was loaded gives the same bytes.
 static void
 test_save(void **state)
@@ -395,6 +459,7 @@ main(void)
     cmocka_unit_test(test_ascii),
     cmocka_unit_test(test_ladder_picks_what_was_traced),
     cmocka_unit_test(test_wait_for_a_run_that_is_over),
+    cmocka_unit_test(test_two_and_the_card_of_one),
     cmocka_unit_test(test_save),
     cmocka_unit_test(test_damage),
   };

@@ -32,7 +32,7 @@ mix(u64 seed)
   o.dup = gen_rand(&r, 2) ? (int)gen_rand(&r, 30) : 0;
   o.lose = gen_rand(&r, 2) ? (int)gen_rand(&r, 10) : 0;
   o.miss = gen_rand(&r, 2) ? (int)gen_rand(&r, 10) : 0;
-  o.zone = gen_rand(&r, 4) ? 0 : ((i64)gen_rand(&r, 25) - 12) * 3600000000000ll + 50000000000000ll;
+  o.zone = gen_rand(&r, 4) ? 0 : ((i64)gen_rand(&r, 25) - 12) * 3600000000000ll + (gen_rand(&r, 2) ? 50000000000000ll : 1790000000000000000ll);
   o.syncs = gen_rand(&r, 3) ? 10 : 1 + (int)gen_rand(&r, 60);
   o.late = gen_rand(&r, 4) ? 0 : (i64)gen_rand(&r, 4000000) * 1000;
   return o;

@@ -19,7 +19,7 @@
 #include <string.h>
 #include "tool.h"
 
-#define LIMIT   (1ll << 60)   // beyond this a stamp is nonsense
+#define LIMIT   (1ll << 61)   // beyond this a stamp is nonsense: 2043, where a capture tells the date
 #define PMHZ    3579545ll     // ticks of the PM timer in a second
 #define PMBITS  24            // it wraps
 #define MAXSTEP 5000ll        // ns that a pause may shift the clock: measured, 100 to a few 1000

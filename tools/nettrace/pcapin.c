@@ -145,7 +145,7 @@ read_frames(struct capture *c, pcap_t *p)
   int rc, back = 0;
   u32 skipped = 0;
   while((rc = pcap_next_ex(p, &h, &data)) == 1) {
-    bool odd = h->ts.tv_usec < 0 || h->ts.tv_usec >= 1000000000 || h->ts.tv_sec < 0 || h->ts.tv_sec > 1ll << 33;
+    bool odd = h->ts.tv_usec < 0 || h->ts.tv_usec >= 1000000000 || h->ts.tv_sec < 0 || h->ts.tv_sec > 1ll << 32;
     skipped += odd;
     if(odd && force_read)
       continue;

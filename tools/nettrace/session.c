@@ -388,15 +388,6 @@ say_more(const struct session *s)
   putc('\n', stderr);
 }
 
-// A capture from elsewhere may say the date: let it begin in second 0.
-static void
-from_first(struct capture *c)
-{
-  i64 zero = c->n ? c->f[0].w / 1000000000 * 1000000000 : 0;
-  for(u32 i = 0; i < c->n; i++)
-    c->f[i].w -= zero;
-}
-
 // Load what s->in names and join it.  0 or -exit code.
 static int
 open_input(struct session *s)
@@ -409,8 +400,6 @@ open_input(struct session *s)
   progress("reading the capture");
   if(s->in.capture && (rc = capture_load(&s->cap, s->in.capture)) < 0)
     return rc;
-  if(s->far)
-    from_first(&s->cap);
   if(s->in.elf)
     symbols_load(s->in.elf);
   s->have_trace = trace != 0;
