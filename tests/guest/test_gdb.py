@@ -110,7 +110,8 @@ STORY = {
     'stacks': ['bt-all --json'],
     'walk': ['vtop 1 &ptable --json', 'vtop 1 0x70000000', 'pgdir 1 --json'],
     'armed': ['print trace_stop.event', 'print nt_page.cpu[0].slow', 'print nt_page.cpu[1].slow'],
-    'words': ['net-until tcp_stat', 'net-until tcp_state if foo == 1', 'net-until tcp_state if to == NOSUCH',
+    'events': ['net-until --json'],
+    'words': ['net-until tcp_stat', 'net-until nosuch', 'net-trace --event seg', 'net-until tcp_state if foo == 1', 'net-until tcp_state if to == NOSUCH',
               'net-until tcp_state when to == 1', 'net-until irq_entry', 'proc 77', 'net-why 99999', 'net-pbuf 4'],
     'read only': [f'set var {PCB}->nrtx = 7'],
     'loop': ['set may-write-memory on', f'set var {PCB}->next = {PCB}', 'net-pcbs --json', f'set var {PCB}->next = 0'],
@@ -149,7 +150,7 @@ def story(tmp_path_factory):
     wrong[at] ^= 1
     (run.parent / 'wrong.elf').write_bytes(wrong)
     commands = [command.replace('wrong.elf', str(run.parent / 'wrong.elf')) for command in commands]
-    said = gdb(run, *commands, words=('-m', '64', '-a', 'trace=std,+frame ip=10.0.2.15/24,10.0.2.2'))
+    said = gdb(run, *commands, words=('-K', '-m', '64', '-a', 'trace=std,+frame ip=10.0.2.15/24,10.0.2.2'))
     told = {name: ''.join(said[begin:end]) for name, begin, end in zip(STORY, [0] + ends, ends)}
     told['run'] = run
     return told
@@ -294,10 +295,18 @@ def test_stacks_and_tables(story):
 def test_words(story):
     """What is wrong is one line that says what would be right."""
     lines = story['words'].splitlines()
-    for line, words in zip(lines, ['did you mean tcp_state', 'there are laddr raddr', 'there are CLOSED LISTEN', 'instead of "if"',
-                                   'trace=std,+irq_entry', 'there are 1 2 4 5', 'the rings hold #1 to', 'not a kernel address: 0x4']):
+    for line, words in zip(lines, ['did you mean tcp_state', 'no event nosuch, did you mean switch?; net-until alone lists them',
+                                   'did you mean tcp_seg', 'there are laddr raddr', 'there are CLOSED LISTEN', 'instead of "if"', 'trace=std,+irq_entry', 'there are 1 2 4 5', 'the rings hold #1 to', 'not a kernel address: 0x4']):
         assert words in line
-    assert len(lines) == 8 and 'not allowed' in story['read only']
+    assert len(lines) == 10 and 'not allowed' in story['read only']
+
+
+def test_events(story):
+    """net-until alone: the events, with what the host tool says of their fields."""
+    listed = {row['listed']: row for row in rows(story, 'events')}
+    for row in host_rows(story['run']).values():
+        assert listed[row['event']]['stage'] == row['stage'] and set(listed[row['event']]['fields']) == set(row['fields'])
+    assert listed['frame']['recorded'] and not listed['irq_entry']['recorded']
 
 
 def test_damage(story):
@@ -338,9 +347,28 @@ def test_dump(story):
     for part, text in zip(asked, said.split('<dead ')[1:]):
         assert objects(text.replace('(gdb) ', '')) == rows(story, part), part
     assert 'no registers: this is a dump' in said and 'this is a dump: it does not run' in said
-    gone = subprocess.run([os.path.join(TOP, 'tools', 'gdb', 'start')], env=dict(core, CORE='/nosuch/dump'), stderr=subprocess.PIPE,
-                          timeout=CAP, universal_newlines=True, check=False)
-    assert gone.returncode == 2 and gone.stderr.count('\n') == 1
+
+
+def test_run_directory(story, tmp_path):
+    """make gdb CORE=: a run directory is enough, its dump or its memory is found there; what is none is told in a line."""
+    def start(core, *lines):
+        done = subprocess.run([os.path.join(TOP, 'tools', 'gdb', 'start')], input='\n'.join(lines), stdout=subprocess.PIPE, timeout=CAP,
+                              env=dict(os.environ, XV6_TOP=TOP, CORE=str(core)), stderr=subprocess.PIPE, text=True, check=False)
+        return done.returncode, done.stdout.replace('(gdb) ', ''), done.stderr
+
+    run = story['run']
+    code, said, _ = start(run, 'info files')
+    assert code == 0 and f"{run}/dump.elf'" in said
+    for name in ('kernel.elf', 'ram'):
+        os.link(run / name, tmp_path / name)
+    for given in (tmp_path, tmp_path / 'ram'):  # the second finds the core of the first
+        code, said, _ = start(given, *STORY['dead trace'], *STORY['dead ps'])
+        assert code == 0 and objects(said) == rows(story, 'dead trace') + rows(story, 'dead ps'), given
+    (tmp_path / 'none').mkdir()
+    for given, words in (('/nosuch/dump', 'no such dump'), (tmp_path / 'none', 'has left no memory'), (run / 'serial.log', 'neither a dump'),
+                         (os.path.join(TOP, 'README.md'), 'kernel.elf, the kernel it is of, is missing')):
+        code, said, why = start(given)
+        assert (code, said, why.count('\n')) == (2, '', 1) and words in why
 
 
 def test_help():

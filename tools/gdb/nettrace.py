@@ -8,6 +8,7 @@ While the guest is stopped nobody writes: a slot that is not complete stays so, 
 is counted as such.
 """
 
+import difflib
 import struct
 
 import gdb
@@ -134,6 +135,15 @@ def metadata():
 metadata.known = None
 
 
+def event_number(name):
+    """The number of an event that this kernel has."""
+    names = {event[0]: number for number, event in metadata().events.items()}
+    if name not in names:
+        near = sorted(known for known in names if name in known)[:3] or difflib.get_close_matches(name, names, 3, 0.5)
+        raise gdb.GdbError(f'no event {name}' + f', did you mean {" or ".join(near)}?' * bool(near) + '; net-until alone lists them')
+    return names[name]
+
+
 def rings():
     """A Ring for each CPU that runs."""
     header = page()['hdr']
@@ -199,9 +209,8 @@ socket, event, fields.
         if not 1 <= options.n <= 100000:
             raise gdb.GdbError(f'net-trace: -n {options.n}: want a number from 1 to 100000')
         header = page()['hdr']
-        meta = metadata()
-        if options.event and options.event not in (event[0] for event in meta.events.values()):
-            raise gdb.GdbError(f'net-trace: no event {options.event}; info types tr_ names them')
+        if options.event:
+            event_number(options.event)
         all_rings = rings()
         if options.cpu is not None and not 0 <= options.cpu < len(all_rings):
             raise gdb.GdbError(f'net-trace: no CPU {options.cpu}: there are {len(all_rings)}')

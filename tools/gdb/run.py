@@ -5,14 +5,13 @@ only memory that these commands write, and a bit is set that makes emits look at
 The guest then runs at full speed until the record is complete.
 """
 
-import difflib
 import os
 import re
 
 import gdb
 
 from common import Command, check_kernel, number, var
-from nettrace import SIZES, Ring, metadata, page, record_row, rings, show_row
+from nettrace import SIZES, Ring, event_number, metadata, page, record_row, rings, show_row
 
 OPERATORS = {'=': 'STOP_EQ', '==': 'STOP_EQ', '!=': 'STOP_NE', '<': 'STOP_LT', '>=': 'STOP_GE', '&': 'STOP_NE'}
 PAYLOAD = 24  # where an event's fields begin in its slot
@@ -24,17 +23,14 @@ here = {}  # the event we stand at: the row of net-trace
 
 # ---- what to wait for -------------------------------------------------------
 
-def event_number(name):
-    """The number of an event that this kernel has and records."""
-    names = {event[0]: k for k, event in metadata().events.items()}
-    if name not in names:
-        near = difflib.get_close_matches(name, names, 3)
-        raise gdb.GdbError(f'no event {name}' + f': did you mean {" or ".join(near)}?' * bool(near))
+def recorded(name):
+    """The number of an event that this kernel records."""
+    found = event_number(name)
     if int(page()['hdr']['flags']) & FROZEN:
         raise gdb.GdbError('no event comes any more: the rings are frozen, by a panic or nettrace freeze')
-    if not int(var('trace_on')[names[name]]):
+    if not int(var('trace_on')[found]):
         raise gdb.GdbError(f'{name} is not recorded: boot with the option trace=std,+{name} (make gdb APPEND=...)')
-    return names[name]
+    return found
 
 
 def value_of(unit, said):
@@ -229,9 +225,9 @@ class Runner(Command):
 
 
 class NetUntil(Runner):
-    """net-until EVENT [if FIELD OP VALUE] [--pkt ID] [--sock S] [--skip K] [--json]
+    """net-until [EVENT [if FIELD OP VALUE] [--pkt ID] [--sock S] [--skip K]] [--json]
 
-Run to the next such event: the guest goes on at full speed and stops right behind the
+Run to the next such event (without EVENT: list them): the guest goes on at full speed and stops right behind the
 line that recorded it.  Shows the event, goes up to the function that emitted it.
 OP is == != < >= or & (a bit is set); VALUE a number, a name, an address.
 A guest that has only just started boots to its first process before.  Ctrl-C ends
@@ -246,18 +242,33 @@ number is $_pkt, the socket's $_sock.
     name = 'net-until'
 
     def arguments(self, parser):
-        parser.add_argument('event')
+        parser.add_argument('event', nargs='?')
         parser.add_argument('words', nargs='*')
         parser.add_argument('--pkt', type=number)
         parser.add_argument('--sock', type=number)
         parser.add_argument('--skip', type=number, default=0)
 
     def rows(self, options):
+        if options.event is None:
+            yield from self.events()
+            return
         words = list(options.words)
         if words and words.pop(0) != 'if':
             raise gdb.GdbError(f'net-until: "{options.words[0]}" instead of "if"; help net-until says more')
         booted()
-        yield go(event_number(options.event), options, words)
+        yield go(recorded(options.event), options, words)
+
+    @staticmethod
+    def events():
+        """What can be waited for, by layer."""
+        for k, (name, stage, fields) in sorted(metadata().events.items()):
+            yield {'listed': name, 'stage': stage, 'recorded': bool(int(var('trace_on')[k])), 'fields': [field for _, field, _ in fields]}
+
+    @staticmethod
+    def line(row):
+        if 'listed' not in row:
+            return Runner.line(row)
+        return f'{row["listed"]:<15} {row["stage"]:<8} {"" if row["recorded"] else "(not recorded) "}{" ".join(row["fields"])}'
 
 
 class NetStep(Runner):
