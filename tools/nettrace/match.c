@@ -8,9 +8,12 @@
 #include <string.h>
 #include "tool.h"
 
+#define EVER (1ll << 62) // no stamp is as late
+
 // One side of a possible pair.
 struct half {
   u64 key;
+  i64 w; // a frame of a capture from elsewhere: its stamp
   u32 idx;
   bool frame;
 };
@@ -26,6 +29,8 @@ half_cmp(const void *x, const void *y)
     return a->key < b->key ? -1 : 1;
   if(a->frame != b->frame)
     return a->frame ? 1 : -1;
+  if(a->w != b->w)
+    return a->w < b->w ? -1 : 1;
   return a->idx < b->idx ? -1 : a->idx > b->idx;
 }
 
@@ -59,12 +64,12 @@ collect(const struct session *s, bool in, bool part, u32 *n)
   for(u32 i = 0; i < s->b->nrec; i++)
     if(rec_is(s, i, name) && s->frame_of[i] == NOREC) {
       h = xgrow(h, *n, &cap, sizeof *h);
-      h[(*n)++] = (struct half){key_of(s, i, part), i, false};
+      h[(*n)++] = (struct half){key_of(s, i, part), 0, i, false};
     }
   for(u32 i = 0; i < s->cap.n; i++)
     if(s->cap.f[i].in == in && s->cap.f[i].rec == NOREC && (part ? s->cap.f[i].part : s->cap.f[i].full)) {
       h = xgrow(h, *n, &cap, sizeof *h);
-      h[(*n)++] = (struct half){s->cap.f[i].key, i, true};
+      h[(*n)++] = (struct half){s->cap.f[i].key, s->far ? s->cap.f[i].w : 0, i, true};
     }
   if(*n)
     qsort(h, *n, sizeof *h, half_cmp);
@@ -163,29 +168,32 @@ match_unique(struct session *s)
   return unique_of(s, true) + unique_of(s, false);
 }
 
-// May this record be this frame, by the clock?
-static bool
-in_time(const struct session *s, u32 rec, const struct frame *f)
+// From when to when may this record's frame have been stamped, by the clock?
+static void
+stamped(const struct session *s, u32 rec, bool in, i64 *from, i64 *to)
 {
-  if(s->al.method <= CLK_GUEST)
-    return true;
   u64 g = s->b->rec[rec].ts;
-  if(f->in)
-    return f->w <= align_hi(&s->al, g);
-  u32 kick = s->far ? NOREC : rec_kick(s, rec);
-  if(f->w + s->cap.q - 1 < align_lo(&s->al, g))
-    return false;
-  return kick == NOREC || f->w <= align_hi(&s->al, s->b->rec[kick].ts);
+  u32 kick = in || s->far ? NOREC : rec_kick(s, rec);
+  *from = -EVER;
+  *to = EVER;
+  if(s->al.method <= CLK_GUEST)
+    return;
+  if(in)
+    *to = align_hi(&s->al, g);
+  else
+    *from = align_lo(&s->al, g) - s->cap.q + 1;
+  if(kick != NOREC)
+    *to = align_hi(&s->al, s->b->rec[kick].ts);
 }
 
-// Where in h (sorted) do the frames with this key end?
+// Where in h (sorted) do the frames with this key begin that have a stamp from w on?
 static u32
-key_end(const struct half *h, u32 n, u64 key)
+key_place(const struct half *h, u32 n, u64 key, i64 w)
 {
   u32 lo = 0, hi = n;
   while(lo < hi) {
     u32 mid = (lo + hi) / 2;
-    if(h[mid].key <= key)
+    if(h[mid].key < key || (h[mid].key == key && (!h[mid].frame || h[mid].w < w)))
       lo = mid + 1;
     else
       hi = mid;
@@ -193,19 +201,36 @@ key_end(const struct half *h, u32 n, u64 key)
   return lo;
 }
 
-static void
-rest_of(struct session *s, bool in)
+// Is h[k], counted from 1 to n, a frame with this key?
+static bool
+key_frame(const struct half *h, u32 n, u32 k, u64 key)
 {
-  const char *name = in ? "e1000_rx" : "e1000_tx";
-  u32 n;
-  struct half *h = collect(s, in, false, &n);
-  u32 *floor = xmalloc((s->b->nrec + 1) * sizeof *floor), last = 0; // frames below it belong to earlier records
+  return k > 0 && k <= n && h[k - 1].key == key && h[k - 1].frame;
+}
+
+// For each record, the number of the frame from which on frames may be its own: those
+// below belong to records of this name that come before it.
+static u32 *
+list_floors(const struct session *s, const char *name)
+{
+  u32 *floor = xmalloc((s->b->nrec + 1) * sizeof *floor), last = 0;
   for(u32 i = 0; i < s->b->nrec; i++) {
     floor[i] = last;
     if(rec_is(s, i, name) && s->frame_of[i] != NOREC)
       last = s->frame_of[i] + 1;
   }
-  u32 limit = s->cap.n;
+  return floor;
+}
+
+// Each record, from the last one backwards, takes the latest identical frame that is
+// free, in order and in time.
+static void
+rest_of(struct session *s, bool in)
+{
+  const char *name = in ? "e1000_rx" : "e1000_tx";
+  u32 n, limit = s->cap.n, *floor = list_floors(s, name);
+  struct half *h = collect(s, in, false, &n);
+  u32 *past = xmalloc((n + 1) * sizeof *past); // by key_place: so many of the last frames are done with
   for(u32 i = s->b->nrec; i-- > 0;) {
     if(!rec_is(s, i, name))
       continue;
@@ -214,19 +239,30 @@ rest_of(struct session *s, bool in)
       continue;
     }
     u64 key = rec_key(s, &s->b->rec[i]);
-    for(u32 k = key_end(h, n, key); k-- > 0 && h[k].key == key && h[k].frame;) {
-      struct frame *f = &s->cap.f[h[k].idx];
-      if(h[k].idx >= limit || f->rec != NOREC || !in_time(s, i, f))
-        continue;
-      if(h[k].idx >= floor[i]) {
-        join(s, i, h[k].idx, false);
-        limit = h[k].idx;
-      }
-      break;
+    i64 from, to;
+    stamped(s, i, in, &from, &to);
+    u32 end = key_place(h, n, key, EVER), k = end - past[end];
+    while(key_frame(h, n, k, key) && (h[k - 1].idx >= limit || s->cap.f[h[k - 1].idx].w > to))
+      k--; // too late for this record, and for those before it
+    past[end] = end - k;
+    u32 idx = key_frame(h, n, k, key) ? h[k - 1].idx : NOREC;
+    if(idx != NOREC && idx >= floor[i] && s->cap.f[idx].w >= from) {
+      join(s, i, idx, false);
+      limit = idx;
     }
   }
+  free(past);
   free(floor);
   free(h);
+}
+
+// Where next[k] leads to in the end: to itself.  The way there is short from then on.
+static u32
+follow_next(u32 *next, u32 k)
+{
+  for(; next[k] != k; k = next[k])
+    next[k] = next[next[k]];
+  return k;
 }
 
 // Between a capture taken elsewhere and this card the cable may turn frames around and
@@ -237,17 +273,22 @@ in_any_order(struct session *s, bool in)
 {
   u32 n;
   struct half *h = collect(s, in, false, &n);
+  u32 *next = xmalloc((n + 2) * sizeof *next); // of h, from 1 on: itself while it is free, then its neighbour farther off
+  for(u32 k = 0; k < n + 2; k++)
+    next[k] = k;
   for(u32 i = 0; i < s->b->nrec; i++) {
     if(!rec_is(s, i, in ? "e1000_rx" : "e1000_tx") || s->frame_of[i] != NOREC)
       continue;
     u64 key = rec_key(s, &s->b->rec[i]);
-    u32 best = NOREC;
-    for(u32 k = key_end(h, n, key); k-- > 0 && h[k].key == key && h[k].frame && (best == NOREC || !in);)
-      if(s->cap.f[h[k].idx].rec == NOREC && in_time(s, i, &s->cap.f[h[k].idx]))
-        best = h[k].idx;
-    if(best != NOREC)
-      join(s, i, best, false);
+    i64 from, to;
+    stamped(s, i, in, &from, &to);
+    u32 k = follow_next(next, in ? key_place(h, n, key, to + 1) : key_place(h, n, key, from) + 1);
+    if(!key_frame(h, n, k, key))
+      continue;
+    join(s, i, h[k - 1].idx, false);
+    next[k] = in ? k - 1 : k + 1;
   }
+  free(next);
   free(h);
 }
 
@@ -259,14 +300,14 @@ mark_copies(struct session *s, bool in)
   struct half *h = collect(s, in, false, &n);
   for(u32 i = 0; i < s->cap.n; i++) {
     const struct frame *f = &s->cap.f[i];
-    for(u32 k = f->in == in && f->rec != NOREC ? key_end(h, n, f->key) : 0; k-- > 0 && h[k].key == f->key && h[k].frame;)
-      s->cap.f[h[k].idx].copy = true;
+    u32 k = f->in == in && f->rec != NOREC ? key_place(h, n, f->key, EVER) : 0;
+    for(; key_frame(h, n, k, f->key) && !s->cap.f[h[k - 1].idx].copy; k--) // all of a key at once
+      s->cap.f[h[k - 1].idx].copy = true;
   }
   free(h);
 }
 
-// Second pass, with the clock known: each record, from the last one backwards,
-// takes the latest identical frame that is free, in order and in time.
+// Second pass, with the clock known.
 void
 match_rest(struct session *s)
 {
