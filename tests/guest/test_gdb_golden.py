@@ -142,18 +142,21 @@ def masked(command, text, pointers):
     return '\n'.join(lines)
 
 
-def walk_mask(told):
-    """The walkthrough's mask over all that was told, with the connection's numbers by name."""
+def walk_mask(values):
+    """The walkthrough's mask, which knows these numbers by their tokens."""
     loader = importlib.machinery.SourceFileLoader('walk', os.path.join(TOP, 'docs', 'walkthrough', 'walk'))
     walk = importlib.util.module_from_spec(importlib.util.spec_from_loader('walk', loader))
     loader.exec_module(walk)
     run = walk.Run.__new__(walk.Run)
-    run.values = {}
+    run.values = values
+    return run.canon
+
+
+def drawn(told):
+    """The numbers of the connection: {number: token}"""
     rows = next(rows for command, _, rows, _ in told['connected'] if command.startswith('net-trace'))
     (synack,) = [row['fields'] for row in rows if row['event'] == 'tcp_seg_in' and row['fields']['flags'] == 'SYN,ACK']
-    for value, token in ((synack['seq'], '<isnS>'), (synack['ack'] - 1, '<isnC>'), (synack['lport'], '<portC>')):
-        run.name(value, token)
-    return run.canon
+    return {synack['seq']: '<isnS>', synack['ack'] - 1: '<isnC>', synack['lport']: '<portC>'}
 
 
 def documents(told):
@@ -166,7 +169,7 @@ def documents(told):
             if rows is not None:
                 said = '\n'.join(', '.join(words(row)) for row in rows)
                 text += f'(gdb) {command} --json\n{masked(command, said, pointers)}\n'
-    parts = re.split(r'^==== (\w+)\n', walk_mask(told)(text) + '\n', flags=re.M)[1:]
+    parts = re.split(r'^==== (\w+)\n', walk_mask(drawn(told))(text) + '\n', flags=re.M)[1:]
     return dict(zip(parts[::2], parts[1::2]))
 
 
