@@ -55,11 +55,12 @@ def same_as_host(rows, run):
 def test_net_trace(tmp_path):
     """Before the kernel is mapped, in the middle of the boot, and wrong words."""
     run = tmp_path / 'run'
-    early, _, _, text, rows, one, lost, event, cpu, number, call = gdb(
-        run, 'net-trace', 'hbreak sys_poll', 'continue', 'net-trace -n 5', 'net-trace -n 1000 --json',
+    early, listed, _, _, text, rows, one, lost, event, cpu, number, call = gdb(
+        run, 'net-trace', 'net-until', 'hbreak sys_poll', 'continue', 'net-trace -n 5', 'net-trace -n 1000 --json',
         'net-trace --pkt 1 --json', 'net-trace --pkt 999999', 'net-trace --event nosuch', 'net-trace --cpu 8',
         'net-trace -n 0', 'call kalloc()')
     assert early.count('\n') == 1 and 'is the kernel mapped yet?' in early
+    assert '\ne1000_rx        DRIVER   slot len ' in listed and '\nframe           DRIVER   (not recorded) len ' in listed
     assert len(text.splitlines()) == 5 and ' sock_state ' in text
     rows = objects(rows)
     assert len(rows) > 15 and [row['tsc'] for row in rows] == sorted(row['tsc'] for row in rows)

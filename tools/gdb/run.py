@@ -261,6 +261,8 @@ number is $_pkt, the socket's $_sock.
     @staticmethod
     def events():
         """What can be waited for, by layer."""
+        if gdb.selected_inferior().connection.type != 'core':
+            booted()
         for k, (name, stage, fields) in sorted(metadata().events.items()):
             yield {'listed': name, 'stage': stage, 'recorded': bool(int(var('trace_on')[k])), 'fields': [field for _, field, _ in fields]}
 
