@@ -190,7 +190,7 @@ $(B)/mkfs: tools/mkfs/mkfs.c tools/mkfs/check.c
 	$(call say,HOSTCC,$@)mkdir -p $(@D) && $(HOSTCC) $(HFLAGS) -Ikernel/uapi $^ -o $@
 $(B)/host/%.o: tools/nettrace/%.c
 	$(call say,HOSTCC,$<)mkdir -p $(@D) && $(HOSTCC) $(HFLAGS) -c $< -o $@
-$(B)/host/html_page.o $(B)/san/html_page.o: $(addprefix tools/nettrace/page/,page.css page.js two.css two.js)
+$(B)/host/html_page.o $(B)/san/html_page.o: $(wildcard tools/nettrace/page/*)
 $(B)/nettrace: $(HOSTTOOL:%=$(B)/host/%.o)
 	$(call say,LD,$@)$(HOSTCC) $^ -lpcap -o $@
 $(B)/load $(B)/hostgen: $(B)/%: tools/bench/%.c

@@ -50,7 +50,7 @@ def drive(path, profile, *flags):
     done = subprocess.run(
         [CHROMIUM, '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
          '--disable-background-networking', '--disable-component-update', '--disable-sync',
-         f'--user-data-dir={profile}', *flags, '--virtual-time-budget=2000', '--dump-dom',
+         f'--user-data-dir={profile}', '--window-size=1400,900', *flags, '--virtual-time-budget=2000', '--dump-dom',
          f'file://{path}#selftest'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=CAP)
     said = re.search(rb'<html[^>]*data-selftest="([^"]*)"', done.stdout)
     assert said, done.stderr.decode(errors='replace')[-2000:]
@@ -252,6 +252,22 @@ def test_keys_and_mouse(run, tmp_path):
 
 
 @browser
+@pytest.mark.parametrize('night', [0, 1])
+def test_on_a_phone_and_at_night(run, tmp_path, night):
+    """390 pixels wide, in a frame (no window is that narrow), and in the colours that the system asks
+    for: the page finds nothing beyond its window, no text too small or too pale, and works as ever."""
+    page(str(tmp_path / 'p.html'), run)
+    (tmp_path / 'phone.html').write_text(
+        '<!DOCTYPE html><html><body><iframe id="f" src="p.html#selftest" width="390" height="844" style="border:0"></iframe><script>'
+        'f.onload = () => Object.assign(document.documentElement.dataset, f.contentDocument.documentElement.dataset)</script></body></html>')
+    color = f'--blink-settings=preferredColorScheme={1 - night}'
+    for name, width in ('p.html', 1400), ('phone.html', 390):
+        said, dom = drive(tmp_path / name, tmp_path / 'profile', color, '--allow-file-access-from-files')
+        assert re.fullmatch(r'ok \d+', said)
+        assert f'data-seen="{width} rgb({"22, 24, 27" if night else "255, 255, 255"})"' in dom
+
+
+@browser
 def test_folds(run, tmp_path):
     """More rows than may be drawn: packets fold, and with still fewer stretches of time do."""
     for rows in 60, 8:
@@ -259,6 +275,9 @@ def test_folds(run, tmp_path):
         said, dom = drive(tmp_path / 'p.html', tmp_path / 'profile')
         assert re.fullmatch(r'ok \d+', said)
         assert re.search(r'more than \d+, so (each packet|\d+ packets) folds? into one row', dom)
+        # What a process wrote is a packet too, but others carry its bytes.
+        assert re.search(r'rows of \d+ packets, \d+ of them without a frame', dom)
+        assert re.search(r'no frame of its own|\d+ without a frame', dom)
 
 
 @browser

@@ -430,14 +430,16 @@ put_page(struct page *p)
 {
   fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n"
-        "<meta name=\"viewport\" content=\"width=device-width\">\n<title>nettrace</title>\n<style>\n",
+        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>nettrace</title>\n<style>\n",
         p->f);
+  fputs(colors_css, p->f);
   fputs(page_css, p->f);
   fputs("</style>\n</head>\n<body>\n<noscript>This page draws itself from its data: it needs JavaScript, nothing else.</noscript>\n"
         "<script type=\"application/json\" id=\"data\">\n",
         p->f);
   put_data(p);
   fputs("</script>\n<script>\n", p->f);
+  fputs(checks_js, p->f);
   fputs(page_js, p->f);
   fputs("</script>\n</body>\n</html>\n", p->f);
 }

@@ -5,7 +5,7 @@
 
 #include "tool.h"
 
-extern const char page_css[], page_js[], two_css[], two_js[];
+extern const char colors_css[], checks_js[], page_css[], page_js[], two_css[], two_js[];
 
 int utf8_whole(const char *s);
 void put_xml(FILE *f, const char *s);

@@ -7,7 +7,9 @@
 
 // clang-format off
 __asm__(".pushsection .rodata\n"
-        ".global page_css, page_js, two_css, two_js\n"
+        ".global colors_css, checks_js, page_css, page_js, two_css, two_js\n"
+        "colors_css: .incbin \"tools/nettrace/page/colors.css\"\n .byte 0\n"
+        "checks_js: .incbin \"tools/nettrace/page/checks.js\"\n .byte 0\n"
         "page_css: .incbin \"tools/nettrace/page/page.css\"\n .byte 0\n"
         "page_js: .incbin \"tools/nettrace/page/page.js\"\n .byte 0\n"
         "two_css: .incbin \"tools/nettrace/page/two.css\"\n .byte 0\n"

@@ -34,7 +34,7 @@ struct drawing {
   bool begun;
 };
 
-static const char *const palette[] = {"#0b7285", "#c2255c", "#5f3dc4", "#2b8a3e", "#e8590c", "#1864ab"};
+static const char *const palette[] = {"#0b7285", "#c2255c", "#5f3dc4", "#237032", "#b8440a", "#1864ab"};
 
 static u32
 lane_x(enum lane lane)
@@ -190,7 +190,7 @@ draw_row(struct drawing *d, const struct item *it)
     char text[64];
     d->y += 14;
     snprintf(text, sizeof text, "~ %s ms ~", us_str(gap / 1000));
-    put_label(d->rows, 118, d->y + 6, "end", "#868e96", false, gap > 1000000 ? text : "~");
+    put_label(d->rows, 118, d->y + 6, "end", "#5f676e", false, gap > 1000000 ? text : "~");
   }
   d->y += it->frame ? 40 : 26;
   put_label(d->rows, 118, d->y, "end", "#212529", false, us_str(it->w - d->zero));

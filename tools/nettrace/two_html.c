@@ -34,7 +34,7 @@ struct drawing {
   bool begun;
 };
 
-static const char *const palette[] = {"#0b7285", "#c2255c", "#5f3dc4", "#2b8a3e", "#e8590c", "#1864ab"};
+static const char *const palette[] = {"var(--p0)", "var(--p1)", "var(--p2)", "var(--p3)", "var(--p4)", "var(--p5)"}; // page/colors.css
 
 // Of each side, from the wire outwards.
 enum column {
@@ -62,7 +62,7 @@ column_of(enum lane lane)
 static const char *
 color_of(int side, u32 pkt)
 {
-  return pkt ? palette[(pkt + 3 * (u32)side) % 6] : "#495057";
+  return pkt ? palette[(pkt + 3 * (u32)side) % 6] : "var(--soft)";
 }
 
 static void
@@ -93,7 +93,7 @@ turn_state(struct drawing *d, int side, const char *to)
   if(*b->text && d->y > b->from) {
     fprintf(d->back, "<rect x=\"%u\" y=\"%u\" width=\"12\" height=\"%u\" fill=\"%s\"/>\n", x - 6, b->from, d->y - b->from, state_fill(b->text));
     if(d->y - b->from > 8 * strlen(b->text))
-      fprintf(d->back, "<text transform=\"translate(%u %u) rotate(-90)\" font-size=\"11\" text-anchor=\"end\" fill=\"#495057\">%s</text>\n", side ? x - 10 : x + 18,
+      fprintf(d->back, "<text transform=\"translate(%u %u) rotate(-90)\" font-size=\"11\" text-anchor=\"end\" fill=\"var(--soft)\">%s</text>\n", side ? x - 10 : x + 18,
               b->from + 6, b->text);
   }
   snprintf(b->text, sizeof b->text, "%s", strcmp(to, "CLOSED") ? to : "");
@@ -155,10 +155,10 @@ draw_frame(struct drawing *d, const struct row *r, const char *color)
           lost ? "" : " marker-end=\"url(#head)\"", fault ? " stroke-dasharray=\"6 3\"" : "");
   put_text(d->rows, (WIRE_A + WIRE_B) / 2, d->y - 14, "middle", "b", color, label);
   if(lost)
-    put_text(d->rows, end, d->y + 2, "middle", "b x", "#fa5252", "✗");
+    put_text(d->rows, end, d->y + 2, "middle", "b x", "var(--bad)", "✗");
   cut(more, 44);
   if(fault || *more)
-    put_text(d->rows, (WIRE_A + WIRE_B) / 2, d->y + 16, "middle", fault ? "b" : "s", fault ? "#c92a2a" : "#495057", fault ? fault : more);
+    put_text(d->rows, (WIRE_A + WIRE_B) / 2, d->y + 16, "middle", fault ? "b" : "s", fault ? "var(--bad)" : "var(--soft)", fault ? fault : more);
 }
 
 // Labels stand outwards of their dots, so that the lanes beside the wire stay free of them.
@@ -178,10 +178,10 @@ draw_rec(struct drawing *d, const struct row *r, const char *color)
   cut(label, room / 7);
   d->nfault += drop;
   if(drop)
-    put_text(d->rows, x, d->y, "middle", "b x", "#fa5252", "✗");
+    put_text(d->rows, x, d->y, "middle", "b x", "var(--bad)", "✗");
   else
     fprintf(d->rows, "<circle cx=\"%u\" cy=\"%u\" r=\"%s\" fill=\"%s\"/>", x, d->y, strong ? "5.5" : "4.5", color);
-  put_text(d->rows, r->side ? x + 11 : x - 11, d->y, r->side ? "start" : "end", strong ? "b p" : "p", drop ? "#c92a2a" : color, label);
+  put_text(d->rows, r->side ? x + 11 : x - 11, d->y, r->side ? "start" : "end", strong ? "b p" : "p", drop ? "var(--bad)" : color, label);
 }
 
 // All that is known of a row, for the line at the foot of the page.
@@ -228,7 +228,7 @@ draw_row(struct drawing *d, const struct row *r)
   if(d->begun && r->w - d->last > 100000) {
     d->y += 18;
     snprintf(gap, sizeof gap, "~ %s ms ~", us_str((r->w - d->last) / 1000));
-    put_text(d->rows, 100, d->y - 2, "end", "s", "#868e96", r->w - d->last > 1000000 ? gap : "~");
+    put_text(d->rows, 100, d->y - 2, "end", "s", "var(--faint)", r->w - d->last > 1000000 ? gap : "~");
   }
   d->y += it->frame ? 38 : 24;
   if(pkt)
@@ -239,7 +239,7 @@ draw_row(struct drawing *d, const struct row *r)
   fprintf(d->rows, "%s\"", other ? strchr(id, ' ') : "");
   put_details(d, r);
   fprintf(d->rows, "><rect class=\"h\" x=\"0\" y=\"%u\" width=\"%u\" height=\"%u\"/>", d->y - (it->frame ? 26u : 12u), WIDTH, it->frame ? 50u : 24u);
-  put_text(d->rows, 100, d->y, "end", "m", "#212529", us_str(r->w - d->zero));
+  put_text(d->rows, 100, d->y, "end", "m", "var(--ink)", us_str(r->w - d->zero));
   put_text(d->rows, 112, d->y, "start", "b", color, id);
   if(it->frame) {
     add_point(d, r->side, pkt, right ? WIRE_A : WIRE_B);
@@ -284,23 +284,23 @@ put_lanes(struct drawing *d, FILE *f)
 {
   static const char *const name[NCOLUMN] = {"driver", "stack", "socket", "process"};
   u32 h = d->y + 30;
-  fprintf(f, "<svg id=\"pic\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %u %u\" width=\"%u\" height=\"%u\" role=\"group\">\n"
-             "<defs><marker id=\"head\" viewBox=\"0 0 10 10\" refX=\"9\" refY=\"5\" markerWidth=\"6\" markerHeight=\"6\" orient=\"auto\"><path d=\"M0 0L10 5L0 10z\" fill=\"#343a40\"/></marker></defs>\n",
+  fprintf(f, "<div id=\"box\"><svg id=\"pic\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %u %u\" width=\"%u\" height=\"%u\" role=\"group\">\n"
+             "<defs><marker id=\"head\" viewBox=\"0 0 10 10\" refX=\"9\" refY=\"5\" markerWidth=\"6\" markerHeight=\"6\" orient=\"auto\"><path d=\"M0 0L10 5L0 10z\" fill=\"var(--soft)\"/></marker></defs>\n",
           WIDTH, h, WIDTH, h);
   for(int k = 0; k < 2; k++) {
     char head[80];
     u32 from = k ? WIRE_B : 176, to = k ? WIDTH - 4 : WIRE_A;
     snprintf(head, sizeof head, "%c  %s  (kernel ±%s µs)", 'A' + k, ip_str(d->t->side[k].s.b->h.ip), band_str(d->t->side[k].s.wire));
-    fprintf(f, "<rect x=\"%u\" y=\"2\" width=\"%u\" height=\"%u\" rx=\"10\" fill=\"#f8f9fa\" stroke=\"#dee2e6\"/>\n", from, to - from, h - 4);
-    put_text(f, (from + to) / 2, 14, "middle", "b", "#212529", head);
+    fprintf(f, "<rect x=\"%u\" y=\"2\" width=\"%u\" height=\"%u\" rx=\"10\" fill=\"var(--box)\" stroke=\"var(--edge)\"/>\n", from, to - from, h - 4);
+    put_text(f, (from + to) / 2, 14, "middle", "b", "var(--ink)", head);
     for(int c = 0; c < NCOLUMN; c++) {
       u32 x = column_x(k, (enum column)c);
-      fprintf(f, "<path d=\"M%u %uV%u\" stroke=\"#ced4da\"/><rect x=\"%u\" y=\"26\" width=\"72\" height=\"22\" rx=\"11\" fill=\"#343a40\"/>", x, HEAD - 8, h - 8, x - 36);
+      fprintf(f, "<path d=\"M%u %uV%u\" stroke=\"var(--lane)\"/><rect x=\"%u\" y=\"26\" width=\"72\" height=\"22\" rx=\"11\" fill=\"var(--cap)\"/>", x, HEAD - 8, h - 8, x - 36);
       put_text(f, x, 37, "middle", "b", "#fff", name[c]);
     }
   }
-  put_text(f, (WIRE_A + WIRE_B) / 2, 37, "middle", "b", "#212529", "the wire");
-  put_text(f, 100, 37, "end", "s", "#495057", "time µs");
+  put_text(f, (WIRE_A + WIRE_B) / 2, 37, "middle", "b", "var(--ink)", "the wire");
+  put_text(f, 100, 37, "end", "s", "var(--soft)", "time µs");
 }
 
 static void
@@ -328,8 +328,9 @@ put_page(struct drawing *d, const char *back, const char *rows, FILE *f)
 {
   fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n"
-        "<meta name=\"viewport\" content=\"width=device-width\">\n<title>nettrace: two machines</title>\n<style>\n",
+        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>nettrace: two machines</title>\n<style>\n",
         f);
+  fputs(colors_css, f);
   fputs(two_css, f);
   fputs("</style>\n</head>\n<body>\n", f);
   put_title(d, f);
@@ -337,7 +338,8 @@ put_page(struct drawing *d, const char *back, const char *rows, FILE *f)
   fputs(back, f);
   put_journeys(d, f);
   fputs(rows, f);
-  fputs("</svg>\n<footer id=\"foot\" aria-live=\"polite\"></footer>\n<script>\n", f);
+  fputs("</svg></div>\n<footer id=\"foot\" aria-live=\"polite\"></footer>\n<script>\n", f);
+  fputs(checks_js, f);
   fputs(two_js, f);
   fputs("</script>\n</body>\n</html>\n", f);
 }

@@ -12,8 +12,9 @@ const PICK = 1, DROP = 2, LOST = 4, STATE = 8, CALL = 16, CABLE = 32;
 const PEER = 0, WIRE = 1, DRIVER = 2, NETIF = 3, STACK = 4, SOCKET = 5, PROCESS = 6;
 const LANES = ['peer', 'wire', 'driver e1000', 'Ethernet, IP', 'TCP', 'socket', 'process'];
 const WIDTH = 1240, X0 = 250, STEP = 150;
-const COLORS = ['#0b7285', '#c2255c', '#5f3dc4', '#2b8a3e', '#e8590c', '#1864ab'];
-const RED = '#fa5252', DARKRED = '#c92a2a', INK = '#212529';
+// By night they are others: page/colors.css.
+const COLORS = [0, 1, 2, 3, 4, 5].map(n => `var(--p${n})`);
+const RED = 'var(--red)', DARKRED = 'var(--bad)', INK = 'var(--ink)', SOFT = 'var(--soft)', FAINT = 'var(--faint)', ON_FILL = 'var(--onfill)';
 const STATES = [['LISTEN', '#dee2e6'], ['SYN', '#ffe066'], ['ESTABLISHED', '#8ce99a'], ['FIN-WAIT', '#ffc078'],
   ['CLOSING', '#ffc078'], ['CLOSE-WAIT', '#fcc2d7'], ['LAST-ACK', '#fcc2d7'], ['TIME-WAIT', '#d0bfff']];
 // Process lane: asleep, woken but without a CPU, running.
@@ -49,6 +50,13 @@ for(const r of R)
     byPkt.has(r.pkt) ? byPkt.get(r.pkt).push(r) : byPkt.set(r.pkt, [r]);
 for(const list of byPkt.values()) // the same packet on the wire a second time
   list.filter(r => r.frame).forEach((r, i) => { r.again = i > 0; });
+
+// Did a packet begin here and never reach the card?  It was dropped, or others carry its bytes.
+const SENDS = R.some(r => r.name === 'e1000_tx');
+function unsent(pkt) {
+  const own = pkt ? byPkt.get(pkt) : [];
+  return SENDS && own.length > 0 && !/_(in|rx)$/.test(own[0].name) && !own.some(r => r.frame || r.name.startsWith('e1000_'));
+}
 
 const flowName = f => { const [la, lp, ra, rp] = D.flows[f - 1]; return ra === '0.0.0.0' ? `listener ${la}:${lp}` : `${ra}:${rp} → xv6 ${la}:${lp}`; };
 
@@ -152,7 +160,8 @@ function fold() {
         for(const p of part)
           showUnit(p, disp);
     }
-    folded = `${rows.length.toLocaleString('en')} rows of ${list.length.toLocaleString('en')} packets: more than ${D.max}, so ` +
+    const never = list.filter(u => unsent(u.pkt)).length;
+    folded = `${rows.length.toLocaleString('en')} rows of ${list.length.toLocaleString('en')} packets${never ? `, ${never} of them without a frame` : ''}: more than ${D.max}, so ` +
       (size > 1 ? `${size} packets fold into one row` : 'each packet folds into one row') +
       ' (▸). A click or Enter opens it; drops show on the fold.';
     if(disp.length > D.max && opened.length > 1) {
@@ -195,16 +204,16 @@ const stateColor = s => (STATES.find(p => s.startsWith(p[0])) || ['', '#e9ecef']
 // The dark captions over the lanes.
 function heads(parent) {
   const s = svg('svg', {viewBox: `0 0 ${WIDTH} 34`, class: 'heads', 'aria-hidden': 'true'}, parent);
-  svg('rect', {x: 478, y: 0, width: WIDTH - 482, height: 40, rx: 10, fill: '#f1f3f5'}, s);
-  svg('text', {x: 118, y: 22, 'text-anchor': 'end', 'font-size': 13, fill: '#495057'}, s, trueTime ? 'time' : 'time µs');
+  svg('rect', {x: 478, y: 0, width: WIDTH - 482, height: 40, rx: 10, fill: 'var(--pale)'}, s);
+  svg('text', {x: 118, y: 22, 'text-anchor': 'end', 'font-size': 13, fill: SOFT}, s, trueTime ? 'time' : 'time µs');
   if(!trueTime) {
-    svg('text', {x: 176, y: 22, 'text-anchor': 'end', 'font-size': 12, fill: '#868e96'}, s, 'Δ µs');
-    svg('text', {x: 214, y: 22, 'text-anchor': 'end', 'font-size': 13, fill: '#495057'}, s, 'pkt');
+    svg('text', {x: 176, y: 22, 'text-anchor': 'end', 'font-size': 12, fill: FAINT}, s, 'Δ µs');
+    svg('text', {x: 214, y: 22, 'text-anchor': 'end', 'font-size': 13, fill: SOFT}, s, 'pkt');
   }
   LANES.forEach((name, i) => {
     const off = F.hidden.has(i);
     const half = i === PEER ? 33 : 58; // beside it the caption of the packets' numbers
-    svg('rect', {x: laneX(i) - half, y: 4, width: 2 * half, height: 24, rx: 12, fill: off ? '#adb5bd' : '#343a40'}, s);
+    svg('rect', {x: laneX(i) - half, y: 4, width: 2 * half, height: 24, rx: 12, fill: off ? 'var(--capoff)' : 'var(--cap)'}, s);
     svg('text', {x: laneX(i), y: 21, 'text-anchor': 'middle', 'font-size': 13.5, 'font-weight': 600, fill: '#fff'}, s, name);
   });
 }
@@ -224,7 +233,7 @@ function plate(g, x, y, text, at) {
     w = textWidth(t, size, bold);
   }
   const left = side > 0 ? x : side < 0 ? x - w : x - w / 2;
-  svg('rect', {x: left - 3, y: y - size * .62 - 2, width: w + 6, height: size + 5, rx: 3, fill: '#fff', opacity: .92}, g);
+  svg('rect', {x: left - 3, y: y - size * .62 - 2, width: w + 6, height: size + 5, rx: 3, fill: 'var(--bg)', opacity: .92}, g);
   svg('text', {x: left, y: y + size * .34, 'font-size': size, 'font-weight': bold ? 700 : 400, fill}, g, t);
   return w;
 }
@@ -250,30 +259,30 @@ function drawFrame(g, r, y, c, small) {
   const mid = (y + y0) / 2, flags = m ? m[1] : r.label;
   plate(g, (a + b) / 2, mid - 11, r.again ? flags + ' again' : flags, {size: 13, bold: true, fill: c, side: 0, room: STEP + 60});
   if(m && !small)
-    svg('text', {x: (a + b) / 2, y: mid + 15, 'text-anchor': 'middle', 'font-size': 11, fill: '#495057'}, g, m[2].replace(/^(\d+) ack/, 'seq $1 ack'));
+    svg('text', {x: (a + b) / 2, y: mid + 15, 'text-anchor': 'middle', 'font-size': 11, fill: SOFT}, g, m[2].replace(/^(\d+) ack/, 'seq $1 ack'));
   if(r.flags & CABLE)
     plate(g, b + 14, y, r.fate, {bold: true, fill: DARKRED});
   else if(r.flags & DROP) {
     cross(g, b + 40, y);
     plate(g, b + 56, y, r.fate, {bold: true, fill: DARKRED});
   } else if(r.fate)
-    plate(g, b + 14, y, r.fate, {fill: '#868e96'});
+    plate(g, b + 14, y, r.fate, {fill: FAINT});
   else if(r.more)
-    plate(g, b + 14, y, r.more, {size: 12, fill: '#495057', room: laneX(STACK) - 30 - b - 14});
+    plate(g, b + 14, y, r.more, {size: 12, fill: SOFT, room: laneX(STACK) - 30 - b - 14});
 }
 
 // An event: a dot on its lane and what happened.
 function drawEvent(g, r, y, c, label) {
   const x = laneX(r.lane), strong = r.flags & (STATE | CALL);
   if(r.flags & LOST) {
-    svg('rect', {x: laneX(DRIVER) - 60, y: y - 11, width: laneX(PROCESS) - laneX(DRIVER) + 120, height: 22, fill: '#ffe3e3', stroke: RED, 'stroke-dasharray': '5 3'}, g);
+    svg('rect', {x: laneX(DRIVER) - 60, y: y - 11, width: laneX(PROCESS) - laneX(DRIVER) + 120, height: 22, fill: 'var(--lost)', stroke: RED, 'stroke-dasharray': '5 3'}, g);
     svg('text', {x: laneX(STACK), y: y + 5, 'text-anchor': 'middle', 'font-size': 13, 'font-weight': 700, fill: DARKRED}, g, r.label);
     return;
   }
   if(r.flags & DROP)
     cross(g, x, y);
   else
-    svg('circle', {cx: x, cy: y, r: strong ? 5.5 : 4.5, fill: c, stroke: '#fff', 'stroke-width': 1}, g);
+    svg('circle', {cx: x, cy: y, r: strong ? 5.5 : 4.5, fill: c, stroke: 'var(--bg)', 'stroke-width': 1}, g);
   if(!label)
     return;
   const fill = r.flags & DROP ? DARKRED : r.pkt ? c : INK, bold = !!(strong || r.flags & DROP);
@@ -288,18 +297,19 @@ function drawEvent(g, r, y, c, label) {
 function drawFold(g, d, y) {
   const u = d.fold, frames = u.rows.filter(r => r.frame), drops = u.rows.filter(r => r.flags & DROP).length;
   const last = u.rows[u.rows.length - 1], arrow = !u.units && frames.length;
-  const c = u.units ? '#495057' : color.get(u.pkt) || INK, x = arrow ? laneX(WIRE) + 16 : laneX(PEER) - 20, mark = d.open ? '▾ ' : '▸ ';
+  const c = u.units ? SOFT : color.get(u.pkt) || INK, x = arrow ? laneX(WIRE) + 16 : laneX(PEER) - 20, mark = d.open ? '▾ ' : '▸ ';
   const into = frames.filter(r => r.in).length, bytes = frames.reduce((a, r) => a + (parseInt(r.more, 10) || 0), 0);
   let text = `${u.rows.length} rows, ${span(last.t - u.rows[0].t)}`;
+  const never = (u.units || [u]).filter(p => unsent(p.pkt)).length;
   if(u.units)
-    text = `${u.units.length} packets, ${text}: ${into} in, ${frames.length - into} out, ${bytes.toLocaleString('en')} bytes`;
+    text = `${u.units.length} packets, ${text}: ${into} in, ${frames.length - into} out, ${never ? never + ' without a frame, ' : ''}${bytes.toLocaleString('en')} bytes`;
   else if(arrow)
     text = frames[0].label.replace(/^\S+ (\d+) ack/, 'seq $1 ack').replace(/^SYN /, '') + (bytes ? `, ${bytes / frames.length} bytes` : '') +
       (frames.length > 1 ? `, sent ${frames.length} times` : '') + ': ' + text;
   else
-    text = u.rows[0].label + ', ' + text;
+    text = u.rows[0].label + ', ' + (never ? 'no frame of its own, ' : '') + text;
   text += u.rows.some(r => r.flags & LOST) ? ', events lost' : '';
-  svg('rect', {x, y: y - 11, width: laneX(STACK) - 28 - x, height: 22, rx: 6, fill: d.open ? '#dbe4ff' : '#edf2ff'}, g);
+  svg('rect', {x, y: y - 11, width: laneX(STACK) - 28 - x, height: 22, rx: 6, fill: d.open ? 'var(--open)' : 'var(--fold)'}, g);
   svg('text', {x: x + 10, y: y + 5, 'font-size': 13, fill: c}, g, mark + text);
   if(arrow)
     drawFrame(g, {...frames[0], more: '', flags: 0, fate: ''}, y, c, true);
@@ -364,8 +374,8 @@ function bars(ys, end) {
 
 // Lanes, the guest's box and the bars between two heights.
 function background(s, y0, y1, b) {
-  svg('rect', {x: 478, y: y0 - 20, width: WIDTH - 482, height: y1 - y0 + 40, fill: '#f8f9fa', stroke: '#dee2e6'}, s);
-  LANES.forEach((_, i) => svg('line', {x1: laneX(i), x2: laneX(i), y1: y0, y2: y1, stroke: '#ced4da', 'stroke-width': 1.2}, s));
+  svg('rect', {x: 478, y: y0 - 20, width: WIDTH - 482, height: y1 - y0 + 40, fill: 'var(--box)', stroke: 'var(--edge)'}, s);
+  LANES.forEach((_, i) => svg('line', {x1: laneX(i), x2: laneX(i), y1: y0, y2: y1, stroke: 'var(--lane)', 'stroke-width': 1.2}, s));
   const each = (list, x, fill) => {
     for(const p of list) {
       const a = Math.max(p.y0, y0), e = Math.min(p.y1, y1);
@@ -374,32 +384,32 @@ function background(s, y0, y1, b) {
       svg('rect', {x: x - 6, y: a, width: 12, height: e - a, fill: fill(p), stroke: '#0002', 'stroke-width': .6}, s);
       const w = textWidth(p.text, 11, true);
       for(let at = a; p.text && e - at > w + 12; at += 420) // again on each screen
-        svg('text', {transform: `translate(${x - 10} ${Math.min(at + w + 8, e - 4)}) rotate(-90)`, 'font-size': 11, 'font-weight': 600, fill: '#495057'}, s, p.text);
+        svg('text', {transform: `translate(${x - 10} ${Math.min(at + w + 8, e - 4)}) rotate(-90)`, 'font-size': 11, 'font-weight': 600, fill: SOFT}, s, p.text);
     }
   };
   each(b.stack, laneX(STACK), p => stateColor(p.value));
-  each(b.proc, laneX(PROCESS), p => p.value === ASLEEP ? 'url(#hatch)' : p.value === READY ? '#d0ebff' : '#74c0fc');
+  each(b.proc, laneX(PROCESS), p => p.value === ASLEEP ? 'url(#hatch)' : p.value === READY ? 'var(--ready)' : 'var(--runs)');
 }
 function hatch(parent) {
   const defs = svg('defs', {}, svg('svg', {width: 0, height: 0, style: 'position:absolute'}, parent));
   const p = svg('pattern', {id: 'hatch', width: 6, height: 6, patternUnits: 'userSpaceOnUse', patternTransform: 'rotate(45)'}, defs);
-  svg('rect', {width: 6, height: 6, fill: '#f1f3f5'}, p);
-  svg('line', {x1: 0, y1: 0, x2: 0, y2: 6, stroke: '#adb5bd', 'stroke-width': 3}, p);
+  svg('rect', {width: 6, height: 6, fill: 'var(--pale)'}, p);
+  svg('line', {x1: 0, y1: 0, x2: 0, y2: 6, stroke: 'var(--line)', 'stroke-width': 3}, p);
 }
 
 // Row d at height y; h is the height a click may hit.
 function drawRow(s, d, k, y, h, label, prev) {
-  const r = d.r, c = r.pkt ? color.get(r.pkt) || INK : '#495057';
+  const r = d.r, c = r.pkt ? color.get(r.pkt) || INK : SOFT;
   const g = svg('g', {class: 'row', tabindex: -1, role: 'listitem', 'data-k': k, 'data-pkt': d.fold && d.fold.units ? 0 : r.pkt, 'data-row': r.i}, s);
   const say = d.fold ? `fold of ${d.fold.rows.length} rows` : `${r.name} ${r.label}`;
   g.setAttribute('aria-label', `${us(r.t - zero)} microseconds, ${r.pkt ? 'packet ' + r.pkt + ', ' : ''}${LANES[r.lane]}: ${say}${r.flags & DROP ? ', dropped' : ''}`);
   svg('rect', {class: 'back', x: 2, y: y - h / 2, width: WIDTH - 4, height: h}, g);
   if(!trueTime) {
     const t = us(r.t - zero);
-    svg('text', {x: 34, y: y + 4, 'text-anchor': 'end', 'font-size': 10.5, fill: '#adb5bd'}, g, k + 1);
+    svg('text', {x: 34, y: y + 4, 'text-anchor': 'end', 'font-size': 10.5, fill: FAINT}, g, k + 1);
     svg('text', {class: 'time', x: 118, y: y + 4.5, 'text-anchor': 'end', 'font-size': t.length < 10 ? 13 : 10.5, fill: INK}, g, t.startsWith('-') ? t : '+' + t);
     if(prev !== undefined && r.t - prev < 1e6 && r.t >= prev)
-      svg('text', {class: 'time', x: 176, y: y + 4.5, 'text-anchor': 'end', 'font-size': 11.5, fill: '#868e96'}, g, us(r.t - prev));
+      svg('text', {class: 'time', x: 176, y: y + 4.5, 'text-anchor': 'end', 'font-size': 11.5, fill: FAINT}, g, us(r.t - prev));
     if(r.pkt && !(d.fold && d.fold.units))
       svg('text', {x: 214, y: y + 4.5, 'text-anchor': 'end', 'font-size': 13, 'font-weight': 700, fill: c}, g, '#' + r.pkt);
   }
@@ -439,10 +449,10 @@ function placesOf(list) {
 // A break in time: a long one says how long.
 function drawGap(s, y, ns) {
   if(ns < 1e6)
-    return void svg('text', {x: 118, y: y + 4, 'text-anchor': 'end', 'font-size': 15, fill: '#868e96'}, s, '~');
-  svg('path', {d: `M${176 - 10 - textWidth(span(ns), 12.5, true) - 42} ${y}` + 'q5 -6 10 0t10 0'.repeat(2), fill: 'none', stroke: '#adb5bd'}, s);
-  svg('line', {x1: 226, x2: WIDTH - 8, y1: y, y2: y, stroke: '#adb5bd', 'stroke-dasharray': '2 6'}, s);
-  svg('text', {x: 176, y: y + 4, 'text-anchor': 'end', 'font-size': 12.5, fill: '#495057', 'font-weight': 600}, s, span(ns));
+    return void svg('text', {x: 118, y: y + 4, 'text-anchor': 'end', 'font-size': 15, fill: FAINT}, s, '~');
+  svg('path', {d: `M${176 - 10 - textWidth(span(ns), 12.5, true) - 42} ${y}` + 'q5 -6 10 0t10 0'.repeat(2), fill: 'none', stroke: 'var(--line)'}, s);
+  svg('line', {x1: 226, x2: WIDTH - 8, y1: y, y2: y, stroke: 'var(--line)', 'stroke-dasharray': '2 6'}, s);
+  svg('text', {x: 176, y: y + 4, 'text-anchor': 'end', 'font-size': 12.5, fill: SOFT, 'font-weight': 600}, s, span(ns));
 }
 
 // Even time: rows at even steps, in pieces that a sheet of paper holds.
@@ -516,8 +526,8 @@ function ticks(s, at) {
   while(step * 12 < view.t1 - view.t0)
     step *= String(step)[0] === '2' ? 2.5 : 2;
   for(let t = Math.ceil((view.t0 - zero) / step) * step; t + zero <= view.t1; t += step) {
-    svg('line', {x1: 126, x2: WIDTH - 4, y1: at(t + zero), y2: at(t + zero), stroke: '#e9ecef'}, s);
-    svg('text', {class: 'time', x: 120, y: at(t + zero) + 4, 'text-anchor': 'end', 'font-size': 12.5, fill: '#495057'}, s,
+    svg('line', {x1: 126, x2: WIDTH - 4, y1: at(t + zero), y2: at(t + zero), stroke: 'var(--edge)'}, s);
+    svg('text', {class: 'time', x: 120, y: at(t + zero) + 4, 'text-anchor': 'end', 'font-size': 12.5, fill: SOFT}, s,
       (t < 0 ? '−' : '+') + (Math.abs(t) >= 1e6 ? (Math.abs(t) / 1e6).toFixed(2) + ' ms' : us(Math.abs(t)) + ' µs'));
   }
 }
@@ -587,10 +597,11 @@ function drawWaits(to) {
   html('h2', {}, to, 'Where each packet spent its time');
   html('p', {class: 'under'}, to, `One bar per packet, all on one scale; colour = the stage the time leads to; at the end the total${list.length <= 40 ? '; below, its waits by name, µs' : ' and the longest wait, by name'}.` +
     (limit < most ? ` Bars longer than ${span(limit)} are cut (//).` : '') + (ids.length > barsShown ? ` The first ${barsShown} of ${ids.length} packets.` : ''));
-  legend(to);
+  const box = html('div', {class: 'wide'}, to);
+  legend(box);
   const named = list.length <= 40, step = named ? 46 : 27, sheet = Math.floor(640 / step); // few: room for each wait's name
   for(let i = 0; i < list.length; i += sheet) {
-    const part = list.slice(i, i + sheet), s = svg('svg', {viewBox: `0 0 ${WIDTH} ${part.length * step + 4}`}, html('div', {class: 'chunk'}, to));
+    const part = list.slice(i, i + sheet), s = svg('svg', {viewBox: `0 0 ${WIDTH} ${part.length * step + 4}`}, html('div', {class: 'chunk'}, box));
     part.forEach((w, k) => drawBar(s, w, 4 + k * step, X, W, limit, named));
   }
   if(ids.length > barsShown) {
@@ -621,10 +632,10 @@ function drawBar(s, w, y, X, W, limit, named) {
     const full = p.ns / limit * W, width = Math.min(full, X + W - x);
     if(width <= 0)
       break;
-    const e = svg('rect', {x, y: y + 3, width: Math.max(width, .4), height: 20, fill: segColor(p), stroke: '#fff', 'stroke-width': .7}, g);
+    const e = svg('rect', {x, y: y + 3, width: Math.max(width, .4), height: 20, fill: segColor(p), stroke: 'var(--bg)', 'stroke-width': .7}, g);
     svg('title', {}, e, `${p.name}: ${us(p.ns)} µs`);
     if(width > textWidth(us(p.ns), 12, false) + 6)
-      svg('text', {x: x + width / 2, y: y + 17.5, 'text-anchor': 'middle', 'font-size': 12, fill: p.n === 'wire' ? '#fff' : INK, 'pointer-events': 'none'}, g, us(p.ns));
+      svg('text', {x: x + width / 2, y: y + 17.5, 'text-anchor': 'middle', 'font-size': 12, fill: ON_FILL, 'pointer-events': 'none'}, g, us(p.ns));
     x += width;
   }
   if(w.total > limit)
@@ -632,9 +643,9 @@ function drawBar(s, w, y, X, W, limit, named) {
   const worst = w.seg.reduce((a, b) => b.ns > a.ns ? b : a), pm = D.band && first !== last ? ` ±${D.band}` : '';
   const tw = plate(g, x + 12, y + 13, `${us(w.total)}${pm} µs`, {bold: true});
   if(named)
-    plate(g, X, y + 33, waitsOf(w).join('  ·  '), {size: 11.5, fill: '#495057'});
+    plate(g, X, y + 33, waitsOf(w).join('  ·  '), {size: 11.5, fill: SOFT});
   else if(w.seg.length > 1)
-    plate(g, x + 26 + tw, y + 13, `${us(worst.ns)}: ${worst.name}`, {size: 12, fill: '#666e75'});
+    plate(g, x + 26 + tw, y + 13, `${us(worst.ns)}: ${worst.name}`, {size: 12, fill: FAINT});
 }
 
 // ---- following, pinning, moving ------------------------------------------------
@@ -742,7 +753,7 @@ function draw() {
   if(!trueTime)
     fold();
   for(const e of [p, el('heads')])
-    e.style.width = trueTime ? '' : scale * 100 + '%';
+    e.style.width = trueTime ? '' : `calc(var(--whole) * ${scale})`;
   heads(el('heads'));
   if(!rows.length)
     html('p', {class: 'under'}, p, 'Nothing to show: ' + (F.hidden.size ? 'lanes are hidden. 1 to 7 show them again, Esc shows all.' : 'the filter leaves no row.'));
@@ -927,8 +938,10 @@ const KEYS = [['j k ↓ ↑', 'next, previous row'], ['n p', 'next, previous row
 function build() {
   const b = document.body;
   hatch(b);
-  for(const [tag, id] of [['h1', 'title'], ['p', 'under'], ['div', 'bar'], ['div', 'told'], ['div', 'heads'], ['div', 'picture'], ['section', 'waits'], ['aside', 'detail'], ['div', 'help']])
+  for(const [tag, id] of [['h1', 'title'], ['p', 'under'], ['div', 'bar'], ['div', 'told'], ['div', 'ladder'], ['aside', 'detail'], ['section', 'waits'], ['div', 'help']])
     html(tag, {id}, b);
+  html('div', {id: 'heads'}, el('ladder'));
+  html('div', {id: 'picture'}, el('ladder'));
   el('under').className = 'under';
   el('told').className = 'told';
   el('told').setAttribute('role', 'status');
@@ -962,6 +975,9 @@ function selftest() {
   is(shown() === disp.length && disp.length > 0, 'one element per row');
   is(folded || disp.length === rows.length, 'no fold unless it is said');
   is(disp.length <= D.max + 1000, 'not more rows than allowed');
+  const fits = what => is(!misfit(), `${what}: ${misfit()}`);
+  fits('the page');
+  is(!pale().length, 'too pale: ' + pale().join('; '));
   press('g', document.body); is(cur === 0, 'g');
   press('j'); is(cur === Math.min(1, disp.length - 1) && document.activeElement === rowOf(cur), 'j moves and focuses');
   press('ArrowUp'); is(cur === 0, 'arrow up');
@@ -982,7 +998,11 @@ function selftest() {
     move('mouseover', rowOf(k)); is(document.body.classList.contains('follow') && rowOf(k).classList.contains('lit'), 'hover follows');
     is([...document.querySelectorAll('.lit')].every(e => +e.dataset.pkt === pkt), 'and lights only this packet');
     move('mouseout', rowOf(k)); is(!document.body.classList.contains('follow'), 'and ends');
-    press('Enter'); is(!el('detail').hidden && el('detail').textContent.includes('#' + pkt), 'Enter pins');
+    press('Enter'); is(!el('detail').hidden && el('detail').textContent.includes('#' + pkt), 'Enter pins'); fits('with what is pinned');
+    const cell = [...el('detail').querySelectorAll('td, pre')].find(e => e.getBoundingClientRect().right > el('detail').getBoundingClientRect().right);
+    is(!cell || cell.tagName === 'PRE', `nothing pinned is cut: ${cell && cell.textContent}`);
+    for(const e of [el('detail'), rowOf(k)])
+      is(!pale(e, 2).length, 'too pale, pinned: ' + pale(e, 2).join('; '));
     press('Escape'); is(el('detail').hidden, 'Escape unpins');
     move('click', rowOf(k)); is(!el('detail').hidden, 'a click pins');
     const said = el('detail').textContent;
@@ -1019,7 +1039,7 @@ function selftest() {
   const lane = rows[0].lane;
   press(String(lane + 1), document.body); is(rows.every(r => r.lane !== lane), 'a digit hides a lane');
   press(String(lane + 1), document.body); is(rows.length === all, 'and shows it');
-  press('?', document.body); is(!el('help').hidden, '?'); press('Escape', document.body); is(el('help').hidden, 'Escape closes the help');
+  press('?', document.body); is(!el('help').hidden, '?'); fits('with the help'); press('Escape', document.body); is(el('help').hidden, 'Escape closes the help');
   el('flow').value = 0; el('flow').dispatchEvent(new Event('change')); is(rows.length === R.length, 'all rows');
   el('flow').value = D.pick; el('flow').dispatchEvent(new Event('change')); is(rows.length === all, 'one connection');
   is(![...document.querySelectorAll('*')].some(e => [...e.attributes].some(a => /^on/i.test(a.name))), 'no handler came from text');

@@ -4,7 +4,7 @@
   const pic = document.getElementById('pic'), foot = document.getElementById('foot'), find = document.getElementById('find');
   const all = [...pic.querySelectorAll('.r')], lines = [...pic.querySelectorAll('.j')];
   const packets = e => e.dataset.p ? e.dataset.p.split(' ') : [];
-  const faulty = e => e.querySelector('[fill="#c92a2a"]') !== null;
+  const faulty = e => e.querySelector('[fill="var(--bad)"]') !== null;
   let at = -1, pinned = null;
   const rows = () => all.filter(e => !e.classList.contains('gone'));
 
@@ -89,6 +89,8 @@
     let n = 0, bad = '';
     const press = k => document.dispatchEvent(new KeyboardEvent('keydown', {key: k}));
     const is = (ok, what) => { n += 1; if(!ok && !bad) bad = what; };
+    is(!misfit(), misfit());
+    is(!pale().length, 'too pale: ' + pale().join('; '));
     press('g');
     is(at === 0 && all[0].classList.contains('at'), 'g goes to the first row');
     press('j'); press('k');
