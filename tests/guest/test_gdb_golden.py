@@ -86,7 +86,8 @@ SIZES = {'stack_left', 'kb', 'free', 'given_back', 'never_used'}
 ADDRESSES = {'pcb', 'pbuf', 'payload', 'pgdir', 'kstack', 'pc', 'va', 'pa', 'entry', 'at', 'RDBAL', 'TDBAL'}
 REGISTER = re.compile(r'  (?!.DBAL)[A-Z]{3,}\b')
 # Calls that no compiler draws into their caller; the others may be there or not.
-CALLS = r'sched|sleep_why|sys_\w+|syscall|trap|alltraps|kthread_entry|netd|ip4_input|tcp_input|on_\w+'
+CALLS = r'sys_\w+|syscall|trap|alltraps|kthread_entry|netd|ip4_input|tcp_input|on_\w+'
+CALLERS = re.compile(r'#[1-9]\d* +0x\w+ +0x|.*\bframe=[1-9]\d*, mode=user')  # of a program, the same
 DEBUG_LOCKS = r'(lock=)?(transaction|one|two)\b'  # the debug kernel's own
 FRAME = re.compile(r'#\d+ +0x\w+ +(?!in )([a-z_]\w*)|.*\bmode=kernel, pc=\w+, where="?(\w+)')
 MASKS = (
@@ -95,8 +96,9 @@ MASKS = (
     (r'[^\s("]*/lwip-[\d.]+/src/', 'lwip/'),
     (r'(\.[chS](?::|, line ))\d+', r'\1<line>'),
     (r'^\d+\t.*', '<source>'),
+    (r'^#\d+ +0x\w+ +(?!in )', '#<frame> <pc> '),
     (r'^#\d+ +(0x\w+ in )?', '#<frame> '),
-    (r'\bframe=\d+, mode=kernel', 'frame=<frame>, mode=kernel'),
+    (r'\bframe=\d+, mode=kernel, pc=\w+', 'frame=<frame>, mode=kernel, pc=<pc>'),
     (r'\bcsum=0x[0-9a-f]+', 'csum=<csum>'),
     (r'\b(tsc|win|hpet|pmt)=\d+', r'\1=<clock>'),
     (r'\binode \d+', 'inode <inode>'),
@@ -130,7 +132,7 @@ def masked(command, text, pointers):
     lines = []
     for line in text.splitlines():
         call = FRAME.match(line)
-        if call and not re.fullmatch(CALLS, call.group(1) or call.group(2)):
+        if call and not re.fullmatch(CALLS, call.group(1) or call.group(2)) or CALLERS.match(line):
             continue
         if command.startswith('locks') and re.match(DEBUG_LOCKS, line):
             continue
