@@ -5,9 +5,10 @@ guest.  So a replay is begun anew for each step back, and the event is waited fo
 watchpoint on the word of its slot that says "complete": which slot that is, the
 recording's own memory tells.
 
-QEMU 7.2 now and then stands still in a replay with gdb, for ever, more often on a busy
-machine.  watchdog.py looks at the replay's memory: if the ring has not grown for so long,
-the replay is ended and begun once more.
+A replay of QEMU 7.2 that was stopped before the first frame has come, and goes on, nearly
+always stands still for ever in the quiet that follows: such a one is not continued but begun
+anew as well.  Should one stand still all the same, watchdog.py, which looks at its memory
+and at the time that QEMU computes, ends it, and it is begun once more.
 """
 
 import os
@@ -21,7 +22,7 @@ from nettrace import CONT, SLOT, Ring, page
 from run import Runner, here, newest, resume, run_to, select_emitter
 
 SEQ = 12  # where a slot's number lies in it
-STILL = 20 * float(os.environ.get('SLOW') or 1)  # seconds without a new event
+STILL = 5 * float(os.environ.get('SLOW') or 1)  # seconds without a new event, and without work
 TRIES = 4
 
 replay = None   # the process that holds the replay, until its input ends
@@ -41,6 +42,8 @@ class Recording:
             self.base, self.head = (self.word(int(cpu[field].address)) for field in ('ring_pa', 'head'))
             self.nslots = self.word(int(var('&nt_page.hdr.nslots')))
             self.first = {seq: self.start(seq) for seq in range(max(0, self.head - self.nslots), self.head)}
+            frame = int(gdb.parse_and_eval('TR_e1000_rx'))
+            self.quiet = next((seq for seq in self.first if self.word(self.slot(seq) + 8) & 0xffff == frame), self.head)
 
     def word(self, addr):
         self.ram.seek((addr & 0xffffffff) - KERNBASE)
@@ -57,8 +60,11 @@ class Recording:
 
 def watch(word):
     """go: from now on the ring must grow; stop: it need not."""
-    if watcher and watcher.poll() is None:
-        watcher.stdin.write(word)
+    try:
+        if watcher:
+            watcher.stdin.write(word)
+    except BrokenPipeError:
+        pass  # it has ended the replay
 
 
 def stood_still():
@@ -119,7 +125,7 @@ def go_to(recording, seq):
 
 
 def reach(recording, seq):
-    if replay is None or int(page()['cpu'][0]['head']) > seq:
+    if replay is None or not recording.quiet < int(page()['cpu'][0]['head']) <= seq:
         begin(recording)
     addr = recording.slot(seq) + SEQ
     point = gdb.Breakpoint(f'*(unsigned *){addr:#x}', type=gdb.BP_WATCHPOINT, internal=True)
