@@ -51,6 +51,8 @@ trace_patterns(const char *arg, u32 n, u8 *set, int val)
     u32 sign = val < 0;
     if(sign && (len == 0 || (*pat != '+' && *pat != '-')))
       return "want + or - before each pattern";
+    if(len == sign)
+      return "want an event's name or a pattern: nettrace list shows them";
     if(trace_match(pat + sign, len - sign, set, (u8)(sign ? *pat == '+' : val)) == 0) {
       u32 at = (u32)ksnprintf(why, sizeof(why), "unknown event ");
       safestrcpy(why + at, pat + sign, (int)(len - sign + 1));

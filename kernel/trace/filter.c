@@ -379,6 +379,8 @@ term_make(const struct filter *f, struct term *t, const char **s)
     if(scan_number(s, &t->val)) {
       if((bad = term_fits(f, t)) == 0)
         return 0;
+      if(t->op == OP_AND && t->val == 0)
+        return "& 0 is never true: want a number with a bit in it";
       type_range(bad, &min, &max);
       ksnprintf(why, sizeof(why), "%s is from %lld to %lld: never true", t->field, min, max);
       return why;

@@ -194,6 +194,7 @@ def test_statuses(tmp_path):
             (('info', '--flow', 'x', golden), 2, '--flow is no flag of info: see nettrace info --help'),
             (('ladder', '--nix', golden), 2, 'unknown flag --nix: see nettrace ladder --help'),
             (('ladder', '--layer', 'FOO', golden), 2, 'want WIRE DRIVER'),
+            (('ladder', '--packets'), 2, "in a shell # begins a comment: write '#8'"),
             (('ladder', '--packets', '5-4', golden), 2, 'an empty range'),
             (('ladder', '--pid', '4242', golden), 2, 'no such process'),
             (('why', '4000000', golden), 1, 'no packet #4000000'),

@@ -716,7 +716,7 @@ test_refused(void **state)
     const char *cmd, *err;
   } bad[] = {
     {"enable tcpx", "unknown event tcpx"},
-    {"enable", "unknown event "},
+    {"enable", "want an event's name or a pattern: nettrace list shows them"},
     {"enable mark,tcpx", "unknown event tcpx"},
     {"base mark", "want + or - before each pattern"},
     {"base +mark,tcpx", "want + or - before each pattern"},

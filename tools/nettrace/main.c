@@ -338,7 +338,9 @@ parse_flags(const struct command *c, struct opts *o, int argc, char **argv)
     const char *val = f->kind == FLAG_BOOL ? "" : eq && a[1] == '-' ? eq + 1
                                                 : i + 1 < argc      ? argv[++i]
                                                                     : 0;
-    const char *bad = val ? set_flag(o, f, val) : "needs a value";
+    bool number = strcmp(f->name, "--packets") == 0;
+    const char *bad = val ? set_flag(o, f, val) : number ? "needs a value; in a shell # begins a comment: write '#8'"
+                                                         : "needs a value";
     if(bad)
       return seterr(EX_BADUSE, "%s %s", f->name, bad);
   }
