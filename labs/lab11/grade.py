@@ -116,7 +116,8 @@ def truth(lab, run):
 
 def answers(lab):
     path = os.path.join(lab.tree, 'answers.json')
-    lab.need(os.path.isfile(path) and os.path.getsize(path) < 65536, 'answers.json', 'no such file')
+    lab.need(os.path.isfile(path), 'answers.json', 'no such file')
+    lab.need(os.path.getsize(path) < 65536, 'an answers.json of some lines', 'one of 64 KiB or more')
     try:
         with open(path, encoding='utf-8') as f:
             said = json.load(f)
