@@ -44,7 +44,7 @@ UFILES = README index.html rc
 # Programs of tests/guest/prog; they are on the disk of the tests alone.
 TPROGS = tracecost load serve5 sockets tcp tracecat crash hostile traps badelf limits debug tty polls contract_fs contract_full contract_lib contract_mem contract_proc count filerace netbench oldhttp status nofiles trstress trctl trview netfail trrate
 
-HOSTTOOL = align cable check console decode dump flow growing html html_page html_svg info input label ladder main match merge meta out \
+HOSTTOOL = align cable check console decode dump flow growing html html_page html_svg info input label ladder main match merge meta off out \
   pcapin ring session timeline tracefile wait why stats chrome ctf msc doc two two_html two_ladder two_merge graph follow
 
 # ---- tools and flags -----------------------------------------------------

@@ -193,6 +193,79 @@ test_switched_off(void **state)
   }
 }
 
+// Make the at-th record of an event a control line, and those behind it up to the to-th
+// ones of another event.
+static void
+switch_from(struct gen *g, u16 id, u32 at, u32 to, const char *line)
+{
+  size_t first = g->len - g->nslot * sizeof(struct nt_slot);
+  u32 n = 0;
+  for(size_t pos = first; pos < g->len; pos += sizeof(struct nt_slot)) {
+    struct nt_slot slot;
+    memcpy(&slot, g->trace + pos, sizeof slot);
+    if(slot.id != id || n++ < at || n > to + 1)
+      continue;
+    slot.id = GEN_ODD;
+    if(n == at + 1 && line) {
+      slot.id = GEN_CTL;
+      slot.pkt = 0;
+      memset(slot.p, 0, sizeof slot.p);
+      slot.p[0] = 1;
+      snprintf((char *)slot.p + 1, sizeof slot.p - 1, "%s", line);
+    }
+    memcpy(g->trace + pos, &slot, sizeof slot);
+  }
+}
+
+// Events that were switched off for a while are no losses then, and are losses else.
+static void
+test_switched_off_for_a_while(void **state)
+{
+  (void)state;
+  static const struct {
+    const char *off, *on;
+    bool lost; // told as such
+  } tab[] = {
+    {"base -e1000_rx,+ctl", "base +e1000_*", false},
+    {"disable e1000_*", "enable @DRIVER", false},
+    {"disable @DRIVER,odd", 0, false},
+    {"disable e1000_tx", 0, true},
+    {"base +e1000_rx", 0, true},
+    {"base -e1000_rx,+e1000_rx", 0, true},
+    {"mark disable e1000_rx", 0, true},
+  };
+  for(u32 i = 0; i < sizeof tab / sizeof tab[0]; i++) {
+    struct gen g;
+    gen_make(&g, (struct genopts){.seed = 9, .frames = 80});
+    u32 last = tab[i].on || tab[i].lost ? 12 : 1000;
+    switch_from(&g, GEN_RX, 5, last, tab[i].off);
+    if(tab[i].on)
+      switch_from(&g, GEN_RX, 5, 5, tab[i].on); // the first one that is left
+    write_run(&g, g.len);
+    assert_int_equal(run(cmd_info, (struct opts){NONE}), 0);
+    if(said("never reached the driver") != tab[i].lost || said("e1000_rx was not recorded") == tab[i].lost)
+      fail_msg("\"%s\": what was %s is told as %s", tab[i].off, tab[i].lost ? "lost" : "off", tab[i].lost ? "off" : "lost");
+    run(cmd_check, (struct opts){.max_lost = -1, .max_unmatched = 0, .max_band = -1});
+    assert_int_equal(said("e1000_rx was switched off for a while"), !tab[i].lost);
+    if(tab[i].on) { // and one more, later
+      switch_from(&g, GEN_RX, 12, 12, 0);
+      write_run(&g, g.len);
+      assert_int_equal(run(cmd_info, (struct opts){NONE}), 0);
+      assert_true(said("never reached the driver") && said("e1000_rx was not recorded"));
+    }
+    gen_free(&g);
+  }
+  struct gen g;
+  gen_make(&g, (struct genopts){.seed = 9, .frames = 80});
+  switch_from(&g, GEN_END, 5, 12, "disable pkt_end");
+  write_run(&g, g.len);
+  assert_int_equal(run(cmd_check, (struct opts){NONE, .ends = true}), 1); // it was recorded behind that line
+  switch_from(&g, GEN_END, 5, 1000, 0);
+  write_run(&g, g.len);
+  assert_int_equal(run(cmd_check, (struct opts){NONE, .ends = true}), 0);
+  gen_free(&g);
+}
+
 // What lacks a partner, and no more than is known of it: a frame captured twice,
 // one behind the trace's end, one that the capture does not hold.
 static void
@@ -453,6 +526,7 @@ main(void)
     cmocka_unit_test(test_check_lost_and_drop),
     cmocka_unit_test(test_check_sandwich),
     cmocka_unit_test(test_switched_off),
+    cmocka_unit_test(test_switched_off_for_a_while),
     cmocka_unit_test(test_only_what_is_known),
     cmocka_unit_test(test_rows),
     cmocka_unit_test(test_bad_selections),

@@ -36,6 +36,8 @@ static const char gen_meta[] =
   "\ttext text text the words\n"
   "event 4 pkt_end META the packet is gone\n"
   "\tu8 fate FATE what became of it\n\tu32 life_us us life\n"
+  "event 5 ctl META a control line\n"
+  "\tu8 ok num taken\n\ttext text text the line\n"
   "event 10 e1000_rx DRIVER reaped\n"
   "\tu16 slot num index\n\tu16 len byte length\n\tu8 status hex status\n\tu8 errors hex errors\n\tu16 backlog num waiting\n"
   "\tu16 type hex type\n\tu16 ipid hex id\n\tu16 l4sum hex sum\n\tu32 hash hex hash\n\tu32 buf addr buffer\n"
@@ -64,6 +66,7 @@ enum {
   GEN_LOST = 2,
   GEN_MARK = 3,
   GEN_END = 4,
+  GEN_CTL = 5,
   GEN_RX = 10,
   GEN_TX = 11,
   GEN_KICK = 12,

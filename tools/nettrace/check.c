@@ -19,6 +19,7 @@ struct check {
   FILE *f;
   bool json;
   u32 n;
+  struct off endless; // while pkt_end was off
 };
 
 static void find(struct check *c, const char *what, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
@@ -198,7 +199,7 @@ judge_life(struct check *c, const struct life *l, u64 last_ts)
   const struct session *s = &c->s;
   const char *event = rec_event(s->b, &s->b->rec[l->last])->name;
   i64 age = align_mid(&s->al, last_ts) - session_time(s, &s->b->rec[l->first]);
-  bool flying = l->queued || age < 10000000; // unread, or the trace ends right behind it
+  bool flying = off_within(&c->endless, l->last, s->b->nrec) || l->queued || age < 10000000; // untold, unread, or the trace ends right behind it
   if(l->ends == 0 && !flying)
     find(c, "ends", "packet #%u has no pkt_end; its last event is %u, %s%s", l->pkt, l->last, event, s->b->lost ? " (events were lost)" : "");
   if(l->ends > 1)
@@ -231,6 +232,7 @@ check_ends(struct check *c)
   struct life *v = xmalloc((s->b->nrec + 1) * sizeof *v);
   u32 n = 0, packets = 0;
   u64 last = 0;
+  off_find(s, "pkt_end", &c->endless);
   if(meta_event(&s->b->meta, "pkt_end") == 0)
     find(c, "ends", "no event pkt_end in the metadata");
   for(u32 i = 0; i < s->b->nrec; i++) {
@@ -277,6 +279,8 @@ check_recorded(struct check *c, const char *what)
       find(c, what, "no %s in this trace, though %u %s: it was not recorded", pair[k][0], n[1], pair[k][1]);
     else if(n[0] == 0 && frames[k])
       find(c, what, "no %s in this trace: its %u frames cannot be checked", pair[k][0], frames[k]);
+    else if(frames[k])
+      find(c, what, "%s was switched off for a while: %u frames of then cannot be checked", pair[k][0], frames[k]);
   }
 }
 

@@ -227,6 +227,9 @@ judge_frames(struct session *s)
   struct witness w = witnesses(s);
   u32 nmatched;
   const struct frame **twins = matched_frames(s, &nmatched);
+  struct off off[2]; // by direction
+  off_find(s, "e1000_tx", &off[0]);
+  off_find(s, "e1000_rx", &off[1]);
   u32 n = s->cap.n, nrec = s->b->nrec, prev[2] = {0, 0}, next[2] = {nrec, nrec};
   u32 *from = xmalloc((n + 1) * sizeof *from), *lost = count_gaps(s->b);
   for(u32 i = 0; i < n; i++) {
@@ -242,6 +245,8 @@ judge_frames(struct session *s)
       f->fate = UM_NONE;
     else if(is_later(s, f, next[f->in] == nrec))
       f->fate = UM_LATER;
+    else if(off_at(s, &off[f->in], f->w, f->w + s->cap.q + (f->in ? TICK_NS : 0)))
+      f->fate = f->in ? UM_NORX : UM_NOTX;
     else if(gap)
       f->fate = UM_LOST;
     else
@@ -249,6 +254,8 @@ judge_frames(struct session *s)
     if(matched)
       next[f->in] = f->rec;
   }
+  free(off[0].v);
+  free(off[1].v);
   free(twins);
   free(from);
   free(lost);

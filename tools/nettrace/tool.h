@@ -447,6 +447,17 @@ extern bool ascii_only, verbose;
 extern enum method clock_wanted; // CLK_NONE = whichever there is
 void session_summary(const struct session *s, FILE *to);
 
+// off.c: when an event was switched off
+struct off {
+  struct {
+    u32 from, to; // records: the line that did it; the one that ended it, or the trace's last
+  } * v;
+  u32 n, cap;
+};
+void off_find(const struct session *s, const char *event, struct off *o);
+bool off_within(const struct off *o, u32 from, u32 to);
+bool off_at(const struct session *s, const struct off *o, i64 from, i64 to);
+
 // cable.c: what was lost or damaged between the two captures of a run
 enum {
   CABLE_LOST = 1,
