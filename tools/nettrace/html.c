@@ -458,12 +458,11 @@ cmd_html(struct opts *o)
     return rc;
   timeline_build(&s);
   p.labels = xmalloc(sizeof *p.labels);
-  bool pick = !o->all && !o->only && !o->layer && !o->from && !o->to && (!o->packets || *o->packets != '#');
-  if((rc = timeline_select(&s, o, pick, &p.pick)) < 0)
+  if((rc = timeline_select(&s, o, picks_flow(o), &p.pick)) < 0)
     return rc;
   // A connection asked for, or packets of one: then the page holds just these.
-  bool narrow = o->flow || o->packets, part = o->packets || o->only || o->layer || o->from || o->to || o->pid;
-  if(!part && (rc = cable_load(&p.cable, &s)) < 0)
+  bool narrow = o->flow || o->packets;
+  if(!shows_part(o) && (rc = cable_load(&p.cable, &s)) < 0)
     return rc;
   p.all = p.pick;
   if(!narrow && (rc = timeline_select(&s, o, false, &p.all)) < 0)

@@ -7,9 +7,15 @@
 
 extern const char colors_css[], checks_js[], page_css[], page_js[], two_css[], two_js[];
 
+// One event of a journey; side: of two machines, the other one is 1.
+struct point {
+  u32 pkt, side, x, y;
+};
+
 int utf8_whole(const char *s);
 void put_xml(FILE *f, const char *s);
 const char *state_fill(const char *state);
+void put_journeys(struct point *v, u32 n, void (*begin)(FILE *f, const struct point *p), FILE *f);
 void svg_write(const struct session *s, const struct selection *sel, const struct cable *cable, FILE *f);
 
 #endif

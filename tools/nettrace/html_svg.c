@@ -11,10 +11,6 @@
 #define WIDTH 1240
 #define HEAD  40 // the captions
 
-// One event of a journey.
-struct point {
-  u32 pkt, x, y;
-};
 // A bar beside a lane: what it says since which height.
 struct bar {
   char text[24];
@@ -199,7 +195,7 @@ draw_row(struct drawing *d, const struct item *it)
     put_label(d->rows, 200, d->y, "end", color, true, id);
   if(pkt) {
     d->point = xgrow(d->point, d->npoint, &d->cap, sizeof *d->point);
-    d->point[d->npoint++] = (struct point){pkt, lane_x(it->frame ? L_WIRE : rec_lane(d->s, &d->s->b->rec[it->idx])), d->y};
+    d->point[d->npoint++] = (struct point){pkt, 0, lane_x(it->frame ? L_WIRE : rec_lane(d->s, &d->s->b->rec[it->idx])), d->y};
   }
   if(it->frame)
     draw_frame(d, &d->s->cap.f[it->idx], it->idx, color);
@@ -214,21 +210,32 @@ static int
 by_packet(const void *a, const void *b)
 {
   const struct point *p = a, *q = b;
+  if(p->side != q->side)
+    return p->side < q->side ? -1 : 1;
   return p->pkt != q->pkt ? p->pkt < q->pkt ? -1 : 1 : p->y < q->y ? -1
                                                                    : p->y > q->y;
 }
 
-static void
-put_journeys(struct drawing *d, FILE *f)
+// A line through the points of each packet; begin writes its attributes.
+void
+put_journeys(struct point *v, u32 n, void (*begin)(FILE *f, const struct point *p), FILE *f)
 {
-  if(d->npoint)
-    qsort(d->point, d->npoint, sizeof *d->point, by_packet);
-  for(u32 i = 0, k; i < d->npoint; i = k) {
-    fprintf(f, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"2.4\" opacity=\".38\" points=\"", palette[d->point[i].pkt % 6]);
-    for(k = i; k < d->npoint && d->point[k].pkt == d->point[i].pkt; k++)
-      fprintf(f, "%u,%u ", d->point[k].x, d->point[k].y);
+  if(n)
+    qsort(v, n, sizeof *v, by_packet);
+  for(u32 i = 0, k; i < n; i = k) {
+    fputs("<polyline ", f);
+    begin(f, &v[i]);
+    fputs(" points=\"", f);
+    for(k = i; k < n && v[k].pkt == v[i].pkt && v[k].side == v[i].side; k++)
+      fprintf(f, "%u,%u ", v[k].x, v[k].y);
     fputs("\"/>\n", f);
   }
+}
+
+static void
+begin_journey(FILE *f, const struct point *p)
+{
+  fprintf(f, "fill=\"none\" stroke=\"%s\" stroke-width=\"2.4\" opacity=\".38\"", palette[p->pkt % 6]);
 }
 
 static void
@@ -246,7 +253,7 @@ put_picture(struct drawing *d, const char *back, const char *rows, FILE *f)
             lane_x((enum lane)i), HEAD, h, lane_x((enum lane)i) - 58, lane_x((enum lane)i), name[i]);
   put_label(f, 118, 20, "end", "#495057", false, "time µs");
   fputs(back, f);
-  put_journeys(d, f);
+  put_journeys(d->point, d->npoint, begin_journey, f);
   fputs("<g stroke=\"#fff\" stroke-width=\"4\" stroke-linejoin=\"round\" paint-order=\"stroke\">\n", f); // lines end before a text
   fputs(rows, f);
   fputs("</g>\n</svg>\n", f);

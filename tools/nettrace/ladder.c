@@ -8,13 +8,8 @@
 #include <unistd.h>
 #include "tool.h"
 
-#define MAXWIDTH 400
-#define GAP_NS   10000000 // a longer silence gets a row of its own
+#define GAP_NS 10000000 // a longer silence gets a row of its own
 
-struct cell {
-  char s[5];
-  u8 color; // 0 or an ANSI foreground number
-};
 struct picture {
   const struct session *s;
   const struct opts *o;
@@ -128,21 +123,21 @@ put_label(struct picture *p, int at, const char *text, u8 color)
   return at;
 }
 
-static void
-print_cells(struct picture *p)
+// Print a row, without the blanks at its end.
+void
+cells_print(const struct cell *cell, int width, bool color, FILE *f)
 {
-  int end = p->width;
-  u8 color = 0;
-  while(end > 0 && p->cell[end - 1].s[0] == ' ')
-    end--;
-  for(int i = 0; i < end; i++) {
-    if(p->color && p->cell[i].color != color) {
-      color = p->cell[i].color;
-      fprintf(p->f, "\x1b[%um", color);
+  u8 now = 0;
+  while(width > 0 && cell[width - 1].s[0] == ' ')
+    width--;
+  for(int i = 0; i < width; i++) {
+    if(color && cell[i].color != now) {
+      now = cell[i].color;
+      fprintf(f, "\x1b[%um", now);
     }
-    fputs(p->cell[i].s, p->f);
+    fputs(cell[i].s, f);
   }
-  fputs(color ? "\x1b[0m\n" : "\n", p->f);
+  fputs(now ? "\x1b[0m\n" : "\n", f);
 }
 
 static u8
@@ -176,11 +171,11 @@ blank_row(struct picture *p)
 static void
 emit_row(struct picture *p)
 {
-  print_cells(p);
+  cells_print(p->cell, p->width, p->color, p->f);
   while(*p->rest.text) {
     blank_row(p);
     put_label(p, p->rest.at, p->rest.text, p->rest.color);
-    print_cells(p);
+    cells_print(p->cell, p->width, p->color, p->f);
   }
 }
 
@@ -437,7 +432,8 @@ lay_out(struct picture *p)
     p->lane[L_PEER] = p->lane[L_WIRE];
 }
 
-static bool
+// Colours: as --color says; else on a terminal that does not refuse them.
+bool
 wants_color(const struct opts *o)
 {
   const char *no = getenv("NO_COLOR");
@@ -488,11 +484,9 @@ cmd_ladder(struct opts *o)
   p->o = o;
   p->ascii = o->ascii;
   p->color = wants_color(o);
-  bool pick = !o->all && !o->only && !o->layer && !o->from && !o->to && (!o->packets || *o->packets != '#');
-  bool part = o->packets || o->only || o->layer || o->from || o->to || o->pid;
-  if(!part && (rc = cable_load(&p->cable, &s)) < 0)
+  if(!shows_part(o) && (rc = cable_load(&p->cable, &s)) < 0)
     return rc;
-  if((rc = timeline_select(&s, o, pick, &p->sel)) < 0 || (rc = out_open(&out, o->out)) < 0)
+  if((rc = timeline_select(&s, o, picks_flow(o), &p->sel)) < 0 || (rc = out_open(&out, o->out)) < 0)
     return rc;
   p->f = out.f;
   draw(p);

@@ -214,10 +214,8 @@ cmd_msc(struct opts *o)
   timeline_build(&s);
   struct chart *c = xmalloc(sizeof *c);
   c->s = &s;
-  bool pick = !o->all && !o->only && !o->layer && !o->from && !o->to && (!o->packets || *o->packets != '#');
-  bool part = o->packets || o->only || o->layer || o->from || o->to || o->pid;
   c->o = o;
-  if((rc = timeline_select(&s, o, pick, &c->sel)) < 0 || (!part && (rc = cable_load(&c->cable, &s)) < 0) || (rc = out_open(&out, o->out)) < 0)
+  if((rc = timeline_select(&s, o, picks_flow(o), &c->sel)) < 0 || (!shows_part(o) && (rc = cable_load(&c->cable, &s)) < 0) || (rc = out_open(&out, o->out)) < 0)
     return rc;
   c->f = out.f;
   draw(c);

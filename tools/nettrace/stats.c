@@ -181,11 +181,8 @@ cmd_stats(struct opts *o)
   struct session s;
   struct out out;
   struct selection sel;
-  int rc = session_open(&s, o->argc, o->argv);
+  int rc = rows_open(&s, &sel, &out, o);
   if(rc < 0)
-    return rc;
-  timeline_build(&s);
-  if((rc = timeline_select(&s, o, false, &sel)) < 0 || (rc = out_open(&out, o->out)) < 0)
     return rc;
   struct stats *t = xmalloc(sizeof *t);
   t->s = &s;

@@ -337,3 +337,30 @@ timeline_select(struct session *s, const struct opts *o, bool pick_flow, struct 
     rc = select_packets(s, o, sel);
   return rc;
 }
+
+// Does the command show one connection, if none is named?  Not if other rows are asked for.
+bool
+picks_flow(const struct opts *o)
+{
+  return !o->all && !o->only && !o->layer && !o->from && !o->to && (!o->packets || *o->packets != '#');
+}
+
+// Are rows chosen otherwise than by connection?
+bool
+shows_part(const struct opts *o)
+{
+  return o->packets || o->only || o->layer || o->from || o->to || o->pid;
+}
+
+// For a command over all rows that are chosen: load the run, choose, open the output.
+// 0 or -exit code.
+int
+rows_open(struct session *s, struct selection *sel, struct out *out, const struct opts *o)
+{
+  int rc = session_open(s, o->argc, o->argv);
+  if(rc < 0)
+    return rc;
+  timeline_build(s);
+  rc = timeline_select(s, o, false, sel);
+  return rc < 0 ? rc : out_open(out, o->out);
+}

@@ -503,6 +503,9 @@ void idset_add(struct idset *s, u32 id);
 bool idset_has(const struct idset *s, u32 id);
 void timeline_build(struct session *s);
 int timeline_select(struct session *s, const struct opts *o, bool pick_flow, struct selection *sel);
+bool picks_flow(const struct opts *o);
+bool shows_part(const struct opts *o);
+int rows_open(struct session *s, struct selection *sel, struct out *out, const struct opts *o);
 u32 item_pkt(const struct session *s, const struct item *it);
 u32 item_stage(const struct session *s, const struct item *it);
 // A packet and one of its rows.
@@ -549,6 +552,14 @@ const char *link_phrase(const char *kind, bool from_parent);
 void link_words(char *to, size_t max, const char *kind, bool from_parent, u32 pkt);
 enum lane rec_lane(const struct session *s, const struct rec *r);
 int charlen(const char *s);
+// One character of a picture for a terminal.
+#define MAXWIDTH 400
+struct cell {
+  char s[5];
+  u8 color; // 0 or an ANSI foreground number
+};
+void cells_print(const struct cell *cell, int width, bool color, FILE *f);
+bool wants_color(const struct opts *o);
 const char *ascii_char(const char *s);
 void state_str(char *to, size_t max, const char *name);
 

@@ -15,10 +15,7 @@
 #define WIRE_A  690
 #define WIRE_B  970
 
-// One event of a journey, and a bar beside a lane since which height.
-struct point {
-  u32 id, side, x, y;
-};
+// A bar beside a lane since which height.
 struct bar {
   char text[24];
   u32 from;
@@ -255,28 +252,10 @@ draw_row(struct drawing *d, const struct row *r)
   d->last = r->w;
 }
 
-static int
-by_packet(const void *a, const void *b)
-{
-  const struct point *p = a, *q = b;
-  if(p->side != q->side)
-    return p->side < q->side ? -1 : 1;
-  return p->id != q->id ? p->id < q->id ? -1 : 1 : p->y < q->y ? -1
-                                                               : p->y > q->y;
-}
-
 static void
-put_journeys(struct drawing *d, FILE *f)
+begin_journey(FILE *f, const struct point *p)
 {
-  if(d->npoint)
-    qsort(d->point, d->npoint, sizeof *d->point, by_packet);
-  for(u32 i = 0, k; i < d->npoint; i = k) {
-    const struct point *p = &d->point[i];
-    fprintf(f, "<polyline class=\"j\" data-p=\"%c#%u\" stroke=\"%s\" points=\"", 'A' + p->side, p->id, color_of((int)p->side, p->id));
-    for(k = i; k < d->npoint && d->point[k].id == p->id && d->point[k].side == p->side; k++)
-      fprintf(f, "%u,%u ", d->point[k].x, d->point[k].y);
-    fputs("\"/>\n", f);
-  }
+  fprintf(f, "class=\"j\" data-p=\"%c#%u\" stroke=\"%s\"", 'A' + p->side, p->pkt, color_of((int)p->side, p->pkt));
 }
 
 static void
@@ -336,7 +315,7 @@ put_page(struct drawing *d, const char *back, const char *rows, FILE *f)
   put_title(d, f);
   put_lanes(d, f);
   fputs(back, f);
-  put_journeys(d, f);
+  put_journeys(d->point, d->npoint, begin_journey, f);
   fputs(rows, f);
   fputs("</svg></div>\n<footer id=\"foot\" aria-live=\"polite\"></footer>\n<script>\n", f);
   fputs(checks_js, f);

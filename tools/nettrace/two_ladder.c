@@ -8,11 +8,10 @@
 #include <unistd.h>
 #include "two.h"
 
-#define MAXWIDTH 400
-#define GAP_NS   10000000 // a longer silence gets a row of its own
-#define GUTTER   45
-#define WIRE     24 // columns of the arrow
-#define RED      31
+#define GAP_NS 10000000 // a longer silence gets a row of its own
+#define GUTTER 45
+#define WIRE   24 // columns of the arrow
+#define RED    31
 
 // Of each side, from the outside in.
 enum column {
@@ -21,10 +20,6 @@ enum column {
   C_STACK,
   C_DRIVER,
   NCOLUMN
-};
-struct cell {
-  char s[5];
-  u8 color;
 };
 struct page {
   struct two *t;
@@ -61,23 +56,6 @@ begin_row(struct page *p, bool lanes)
   for(int k = 0; lanes && k < 2; k++)
     for(int c = 0; c < NCOLUMN; c++)
       put(p, p->col[k][c], c == C_STACK && *p->state[k] && strcmp(p->state[k], "CLOSED") ? "┃" : "│", 0);
-}
-
-static void
-end_row(struct page *p)
-{
-  int end = p->width;
-  u8 color = 0;
-  while(end > 0 && p->cell[end - 1].s[0] == ' ')
-    end--;
-  for(int i = 0; i < end; i++) {
-    if(p->color && p->cell[i].color != color) {
-      color = p->cell[i].color;
-      fprintf(p->f, "\x1b[%um", color);
-    }
-    fputs(p->cell[i].s, p->f);
-  }
-  fputs(color ? "\x1b[0m\n" : "\n", p->f);
 }
 
 static u8
@@ -118,7 +96,7 @@ gap_row(struct page *p, i64 w)
   begin_row(p, true);
   snprintf(text, sizeof text, "~~ %s ms ~~", us_str((w - p->last + 500) / 1000));
   put(p, 6, text, 0);
-  end_row(p);
+  cells_print(p->cell, p->width, p->color, p->f);
 }
 
 // What is wrong with a frame, in words; 0 if nothing is.  it is the sender's row, or
@@ -306,7 +284,7 @@ put_heads(struct page *p)
     snprintf(head, sizeof head, "%c %s", 'A' + k, ip_str(p->t->side[k].s.b->h.ip));
     put(p, p->col[k][k ? C_DRIVER : C_PROCESS], head, 1);
   }
-  end_row(p);
+  cells_print(p->cell, p->width, p->color, p->f);
   begin_row(p, false);
   put(p, 0, "          time µs      Δ µs  packet", 0);
   for(int k = 0; k < 2; k++)
@@ -316,7 +294,7 @@ put_heads(struct page *p)
       put(p, p->col[k][c], head, 1);
     }
   put(p, p->wire + WIRE / 2 - 2, "wire", 1);
-  end_row(p);
+  cells_print(p->cell, p->width, p->color, p->f);
 }
 
 static void
@@ -349,7 +327,7 @@ put_row(struct page *p, const struct row *r)
     put_frame(p, r, color);
   else
     put_rec(p, r, color);
-  end_row(p);
+  cells_print(p->cell, p->width, p->color, p->f);
 }
 
 // Draw both runs, joined before.  0 or -exit code.
@@ -357,7 +335,6 @@ int
 two_ladder(struct two *t, const struct opts *o, FILE *f)
 {
   struct page *p = xmalloc(sizeof *p);
-  const char *no = getenv("NO_COLOR");
   const struct row *first = 0;
   int rc = two_select(t, o, !o->all && !o->only && !o->layer);
   if(rc < 0)
@@ -365,7 +342,7 @@ two_ladder(struct two *t, const struct opts *o, FILE *f)
   p->t = t;
   p->o = o;
   p->f = f;
-  p->color = o->color ? o->color == 1 : (o->out == 0 || !strcmp(o->out, "-")) && isatty(1) && !(no && *no);
+  p->color = wants_color(o);
   lay_out(p);
   for(u32 i = 0; i < t->nrow; i++)
     if(two_is_shown(t, &t->row[i]) && (first == 0 || (t->side[t->row[i].side].s.item[t->row[i].item].frame && !t->side[first->side].s.item[first->item].frame)))
