@@ -58,7 +58,7 @@ def repeat(lab):
     if not os.path.exists(verdict):
         done = subprocess.run([os.path.join(lab.tree, 'tools', 'record'), 'replay'], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, timeout=CAP,
-                              env=dict(os.environ, RUN=run, NETTRACE=NETTRACE, PATIENCE=str(int(CAP / 2))))
+                              env=dict(os.environ, RUN=run, NETTRACE=NETTRACE, PATIENCE=str(int(CAP / 3))))
         with open(verdict, 'w') as f:
             f.write('' if done.returncode == 0 else done.stdout.strip()[-500:] or f'exit {done.returncode}')
     with open(verdict) as f:
