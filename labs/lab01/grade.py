@@ -40,14 +40,7 @@ FORMS = 'either {"stop": N, "command": "net-...", "where": {FIELD: VALUE}, "fiel
 
 def answers(lab):
     """The file, every part of it one of the forms."""
-    path = os.path.join(lab.tree, 'answers.json')
-    lab.need(os.path.isfile(path), 'answers.json', 'no such file')
-    lab.need(os.path.getsize(path) < 65536, 'an answers.json of some lines', 'one of 64 KiB or more')
-    try:
-        with open(path, encoding='utf-8') as f:
-            said = json.load(f)
-    except (ValueError, RecursionError) as e:
-        lab.need(False, 'answers.json in JSON', e)
+    said = lab.answers()
     lab.need(isinstance(said, dict) and isinstance(said.get('stops'), list) and isinstance(said.get('values'), dict),
              '{"stops": [...], "values": {...}}', 'something else')
     lab.need(len(said['stops']) <= 8, 'at most 8 stops', len(said['stops']))

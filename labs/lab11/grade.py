@@ -81,6 +81,11 @@ def echoed(p, frames):
     return got
 
 
+def first_number(frames, port):
+    """The sequence number that the connection with the server begins with; port: whose."""
+    return next((p.tcp.seq for p in frames if p.tcp and getattr(p.tcp, port) == 80), 0)
+
+
 def truth(lab, run):
     """Which packet is the first that was written into, where and when; None if there is none."""
     rows = events(run)
@@ -88,8 +93,7 @@ def truth(lab, run):
     bad = {r['pkt'] for r in rows if r['event'] == 'net_drop' and r['fields']['reason'] == 'TCP_CSUM'}
     frames = read_capture(os.path.join(run, 'wire.pcap'))
     behind, between, first = WRITES[lab.variant]
-    syn = next(p for p in frames if p.tcp and p.tcp.dport == 80)
-    base = next(p for p in frames if p.tcp and p.tcp.sport == 80).tcp.seq - syn.tcp.seq  # from a byte's number to its echo's
+    base = first_number(frames, 'sport') - first_number(frames, 'dport')  # from a byte's number to its echo's
     for p in frames:
         if not p.tcp or p.tcp.dport != 80:
             continue
@@ -114,21 +118,9 @@ def truth(lab, run):
     return None
 
 
-def answers(lab):
-    path = os.path.join(lab.tree, 'answers.json')
-    lab.need(os.path.isfile(path), 'answers.json', 'no such file')
-    lab.need(os.path.getsize(path) < 65536, 'an answers.json of some lines', 'one of 64 KiB or more')
-    try:
-        with open(path, encoding='utf-8') as f:
-            said = json.load(f)
-    except (ValueError, RecursionError) as e:
-        lab.need(False, 'answers.json in JSON', e)
-    lab.need(isinstance(said, dict), '{"pkt": ..., ...}', 'no { } around it')
-    return said
-
-
 def compare(lab, words):
-    said = answers(lab)
+    said = lab.answers()
+    lab.need(isinstance(said, dict), '{"pkt": ..., ...}', 'no { } around it')
     true = truth(lab, repeat(lab))
     lab.need(true, 'a recording in which a packet was written into', 'all came back as sent: record again')
     wrong = [f'{word}: {json.dumps(said.get(word))[:80]}' for word in words if type(said.get(word)) is not int or said[word] != true[word]]
