@@ -284,9 +284,9 @@ lab: setup-test ## a lab: your copy of the tree with a fault in it (N=04 ID=name
 	@$(if $(N),$(BUILD) all && $(PYTHON) labs/lab start $(N) $(if $(ID),--id "$(ID)") $(if $(FRESH),--fresh),$(PYTHON) labs/lab list)
 hint: ## the lab's next hint (N=04)
 	@$(PYTHON) labs/lab hint $(N)
-grade: setup-test ## build and test your copy of the lab (N=04 JSON=file)
+grade: setup-test ## build and test your copy of the lab (N=04 JSON=file GRADESCOPE=file)
 	@$(BUILD) all
-	@$(PYTHON) labs/lab grade $(N) $(if $(JSON),--json "$(JSON)")
+	@$(PYTHON) labs/lab grade $(N) $(if $(JSON),--json "$(JSON)") $(if $(GRADESCOPE),--gradescope "$(GRADESCOPE)")
 labs-selftest: setup-test ## do the graders judge known solutions rightly? About an hour for all (N=04)
 	@$(BUILD) all
 	@$(PYTHON) labs/lab selftest $(N)

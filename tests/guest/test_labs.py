@@ -20,6 +20,8 @@ if not os.path.isdir(os.path.join(TOP, 'labs', 'solutions')):
     pytest.skip('a tree for students: no solutions to try', allow_module_level=True)
 
 LAB = os.path.join(TOP, 'labs', 'lab')
+STUDENT = 'of-test-labs'
+EVIDENCE = os.path.join(TOP, 'labs', 'work', 'evidence', STUDENT + '-05')
 NAMES = sorted(os.path.basename(path)[3:] for path in glob.glob(os.path.join(TOP, 'labs', 'lab[0-9]*')))
 
 
@@ -27,6 +29,11 @@ def lab(*words):
     done = subprocess.run([LAB, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True, timeout=CAP)
     return done.returncode, done.stdout, done.stderr
+
+
+def grade_all(*words):
+    return subprocess.run([os.path.join(TOP, 'tools', 'grade-all'), *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, timeout=CAP)
 
 
 def load(name, path):
@@ -103,7 +110,7 @@ def test_no_copy(text, tmp_path):
 def copy(tmp_path):
     """A student's copy of lab 05: the function makes it with these patches and grades it."""
     def grade(*patches, **diagnosis):
-        tree = tmp_path / 'jdoe' / '05'
+        tree = tmp_path / STUDENT / '05'
         for name in ('kernel/net/e1000.c', 'kernel/net/ethif.c'):
             os.makedirs((tree / name).parent, exist_ok=True)
             shutil.copy(os.path.join(TOP, name), tree / name)
@@ -113,38 +120,63 @@ def copy(tmp_path):
         (tree / 'Makefile').write_text('all: ; echo score 10 of 10')
         if diagnosis:
             (tree / 'diagnosis.json').write_text(json.dumps(diagnosis))
-        code, said, complaint = lab('grade', '05', '--dir', str(tree), '--json', str(tmp_path / 'out.json'))
+        code, said, complaint = lab('grade', '05', '--dir', str(tree), '--json', str(tmp_path / 'out.json'),
+                                    '--gradescope', str(tmp_path / 'results.json'))
         assert code == 0, said + complaint
         return json.loads((tmp_path / 'out.json').read_text()), said
 
     yield grade
-    for path in glob.glob(os.path.join(TOP, 'labs', 'work', '.grade-05-*')):
-        shutil.rmtree(path)
+    shutil.rmtree(EVIDENCE, ignore_errors=True)
 
 
-def test_untouched(copy):
+def test_untouched(copy, tmp_path):
     report, said = copy('lab05/variants/a.patch')
     assert (report['score'], report['max'], report['hints']) == (1, 10, 1)
     assert [t['status'] for t in report['tests']] == ['pass', 'fail', 'fail']
     assert report['not_used'] == ['Makefile'] and 'Makefile was edited' in said
-    assert report['tests'][1]['expected'] and report['tests'][1]['story'] and os.path.isdir(report['evidence'])
+    assert report['tests'][1]['expected'] and report['tests'][1]['story']
+    assert report['evidence'] == EVIDENCE and glob.glob(EVIDENCE + '/*/wire.pcap') and glob.glob(EVIDENCE + '/*/trace.nt')
+    assert not glob.glob(os.path.join(TOP, 'labs', 'work', '.grade-05-*'))
+    scope = json.loads((tmp_path / 'results.json').read_text())
+    assert scope['score'] == 1 == sum(t['score'] for t in scope['tests'])
+    assert [(t['max_score'], t['status']) for t in scope['tests']] == \
+        [(t['max'], 'passed' if t['status'] == 'pass' else 'failed') for t in report['tests']]
+    assert report['tests'][1]['expected'] in scope['tests'][1]['output'] and not scope['tests'][0]['output']
 
 
 def test_solved(copy):
+    os.makedirs(EVIDENCE)
     report, _ = copy(file='kernel/net/ethif.c', function='pieces', event='e1000_tx',
                      sentence='only the first piece of a chain is sent')
-    assert report['score'] == 10
+    assert report['score'] == 10 and not os.path.exists(EVIDENCE)  # it was an earlier grading's
 
 
 def test_does_not_build(copy, tmp_path):
     """All the same a clear result; and the whole class's table shows it."""
     report, said = copy('solutions/lab04/wrong-does-not-build.patch')
     assert report['score'] == 0 and report['tests'][0]['id'] == 'build' and 'nonsense' in said
-    done = subprocess.run([os.path.join(TOP, 'tools', 'grade-all'), str(tmp_path)], stdout=subprocess.PIPE, text=True,
-                          timeout=CAP)
+    for folder in ('zoe/99', 'zoe/-h', 'zwi'):
+        (tmp_path / folder).mkdir(parents=True)
+    done = grade_all(str(tmp_path), '-j', '2')
     rows = list(csv.DictReader(done.stdout.splitlines()))
     assert [(row['student'], row['lab'], row['score'], row['failed'].split()[0]) for row in rows] == \
-        [('jdoe', '05', '0', 'build')]
+        [(STUDENT, '05', '0', 'build'), ('zoe', '-h', '', 'labs:'), ('zoe', '99', '', 'labs:'), ('zwi', '', '', f'{tmp_path}/zwi/')]
+    assert done.returncode == 1 and '1 of 4: ' in done.stderr and '3 of 4 have no grade' in done.stderr
+
+
+@pytest.mark.parametrize('words, said', [(['/nonexistent'], 'is no folder'), (['DIR'], 'holds no submission'), (['DIR', '-j', '0'], '-j 0'),
+                                         (['DIR/..', '-o', '/nonexistent/x'], 'cannot be written')])
+def test_nothing_to_grade(words, said, tmp_path):
+    done = grade_all(*[word.replace('DIR', str(tmp_path)) for word in words])
+    assert done.returncode == 2 and said in done.stderr and done.stderr.count('\n') == 1 and not done.stdout
+
+
+def test_report_not_writable(tmp_path):
+    """That is told before the tests, not after them."""
+    (tmp_path / '.lab.json').write_text('{"lab": "05", "variant": 0, "hints": 0, "files": {}}')
+    for way in ('--json', '--gradescope'):
+        code, said, complaint = lab('grade', '05', '--dir', str(tmp_path), way, '/nonexistent/x')
+        assert code == 2 and not said and 'cannot be written' in complaint and complaint.count('\n') == 1
 
 
 def test_known_solutions():
