@@ -44,6 +44,11 @@ def load(name, path):
     return module
 
 
+def read(path):
+    with open(path) as f:
+        return f.read()
+
+
 FRAME = load('labs_lab', LAB)
 
 
@@ -67,22 +72,18 @@ def test_lab_is_whole(name):
     """A task that names the files, three hints, three wrong solutions; for a hunt a key for each variant."""
     here, solutions = os.path.join(TOP, 'labs', 'lab' + name), os.path.join(TOP, 'labs', 'solutions', 'lab' + name)
     plan, every = FRAME.plan(name), FRAME.variants(name)
-    with open(os.path.join(here, 'task.md')) as task:
-        text = task.read()
+    text = read(os.path.join(here, 'task.md'))
     assert plan.FILES and all(f'`{file}`' in text for file in plan.FILES) and text.startswith(f'# Lab {int(name)}. ')
-    with open(os.path.join(here, 'hints.md')) as f:
-        assert len(f.read().split('\n---\n')) == 3
+    assert len(read(os.path.join(here, 'hints.md')).split('\n---\n')) == 3
     assert len([case for case, *_ in FRAME.known(name) if case.startswith('wrong-')]) >= 3
-    with open(os.path.join(TOP, 'labs', 'README.md')) as f:
-        assert f'| [{name}](lab{name}/task.md) |' in f.read()
+    assert f'| [{name}](lab{name}/task.md) |' in read(os.path.join(TOP, 'labs', 'README.md'))
     if plan.DIAGNOSIS:
         assert 'diagnosis.json' in text
-        with open(os.path.join(solutions, 'key.json')) as f:
-            key = json.load(f)
+        key = json.loads(read(os.path.join(solutions, 'key.json')))
         assert len(key) == len(every)
-        for file, row in ((file, row) for row in key for file in row['file']):
-            with open(os.path.join(TOP, file)) as f:
-                assert all(word + '(' in f.read() for word in row['function'][:1])
+        for row, fault in zip(key, every):  # the function is this kernel's, or one that the fault adds
+            text = ''.join(read(os.path.join(TOP, file)) for file in row['file']) + read(os.path.join(here, 'variants', fault))
+            assert row['function'][0] + '(' in text
 
 
 @pytest.mark.parametrize('way, good', [
