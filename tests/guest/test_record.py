@@ -32,7 +32,7 @@ def gdb(run, *commands):
 def test_back_in_time(tmp_path):
     """Some events of a recording, two ahead, two back: each is what was recorded, the
     guest stands behind the line that emits it; what leads nowhere is said in one line."""
-    run = tmp_path / 'run'
+    run = tmp_path / 'a run, 1'
     assert record('record', run).returncode == 0
     listed = subprocess.run([NETTRACE, 'dump', '--json', '-q', run], stdout=subprocess.PIPE, check=True).stdout
     events = {row['seq']: row for row in map(json.loads, listed.splitlines()) if 'seq' in row}
@@ -54,7 +54,7 @@ def test_back_in_time(tmp_path):
 
 
 def test_record_and_replay(tmp_path):
-    run = tmp_path / 'run'
+    run = tmp_path / 'a run, 1'
     none = record('replay', run)
     assert none.returncode == 2 and none.stdout.count('\n') == 1 and 'make record' in none.stdout
     made = record('record', run)
