@@ -9,6 +9,7 @@
 #include "trace/trace.h"
 #include "uapi/nettrace.h"
 #include "uapi/memlayout.h"
+#include "uapi/traps.h"
 #include "x86.h"
 #include <stdarg.h>
 
@@ -17,6 +18,10 @@
 #define FRAMES     20
 
 volatile u32 panicked; // 1 + the id of the CPU that panicked
+
+// Where that CPU was: QEMU takes its registers with it, tools/gdb/core finds them here.
+// eip 0: nobody has panicked.
+static struct trapframe panic_frame __attribute__((used));
 
 // The symbol table: made by tools/kallsyms from the first link, sorted by
 // address, placed last so that nothing before it moves.
@@ -167,6 +172,8 @@ panic_words(u32 ebp, void (*tell)(void), const char *f, va_list ap)
   char *mine = words[mycpu()->id];
   kvsnprintf(mine, sizeof(words[0]), f, ap);
   begin(mine);
+  const u32 *frame = (const u32 *)ebp; // panic's: its caller is what is wanted, at the call
+  panic_frame = (struct trapframe){.eip = func_caller(&frame[1]) - 1, .ebp = frame[0], .esp = ebp + 8};
   backtrace(ebp);
   if(tell)
     tell();
@@ -197,6 +204,9 @@ void
 panic_trap(struct trapframe *tf, const char *why)
 {
   begin(why);
+  panic_frame = *tf;
+  if(tf->trapno != T_DBLFLT) // the CPU has not stored it
+    panic_frame.esp = (u32)&tf->esp;
   cprintf("trap %u err 0x%x eip 0x%x cr2 0x%x eflags 0x%x\n", tf->trapno, tf->err, tf->eip, rcr2(), tf->eflags);
   cprintf("eax %x ebx %x ecx %x edx %x esi %x edi %x ebp %x\n", tf->eax, tf->ebx, tf->ecx, tf->edx, tf->esi,
           tf->edi, tf->ebp);

@@ -121,6 +121,7 @@ def test_after_a_panic(flight, tmp_path):
     assert (last['fields']['nr'], last['pid']) == (call_number(vm, 'kdebug'), mark['pid'])
     assert Ring(ram(vm)).header['flags'] & 2, 'the panic is noted'
     check_core(vm)
+    check_calls(vm, mark['pid'], mark['cpu'])
 
 
 def test_after_a_triple_fault(flight, tmp_path):
@@ -161,6 +162,28 @@ def test_after_a_kill(flight, tmp_path):
     rows = check(vm, tmp_path)
     assert any(row['event'] == 'sock_read' for row in rows[[row['event'] for row in rows].index('mark'):])
     check_core(vm)
+    calls = gdb_on(vm, 'core-file core', 'source ' + INIT, 'bt-all')
+    assert calls.count(': run\n') == calls.count('whose registers are not in this dump\n')  # those of who waits are in memory
+    assert re.search(r'== 2 \[netd\]: sleep .*\n(#.*\n)*#\d+ +0x\w+  netd\+', calls)
+
+
+def check_calls(vm, pid, cpu):
+    """gdb's own backtrace of the core goes from where the kernel died into the program that
+    had called it; ours says the same, and has everybody else's."""
+    tf, part = f'$proc({pid})->tf->', 'echo ~~~~\\n'
+    words = gdb_on(vm, 'core-file core', 'source ' + INIT, part, 'bt', part, f'btp {pid}', part, 'bt-all', part, f'output/x {tf}eip',
+                   'echo \\n', 'info threads')
+    bt, btp, everybody, regs = words.split('~~~~\n')[1:]
+    eip = regs.splitlines()[0]
+    assert re.match(r'#0 .*\bsys_kdebug ', bt)
+    user = bt[bt.index('signal handler called'):].splitlines()[1]  # its own callers are not in a core of the kernel's memory
+    assert user.split()[1] == f'{int(eip, 16):#010x}', bt
+    kernel, program = btp.split('-- user: free --\n')
+    program = [line.split()[2] for line in program.splitlines()]
+    assert re.match(r'#0 +0x\w+ +sys_kdebug ', kernel) and program[0] == eip and len(program) >= 2
+    assert f'LWP {cpu + 1} ' in regs
+    assert len(re.findall('^== ', everybody, re.M)) >= 5 and 'not available' not in everybody
+    assert re.search(r'== 2 \[netd\]: sleep .*\n(#.*\n)*#\d+ +0x\w+  netd\+', everybody)
 
 
 def check_core(vm):

@@ -178,11 +178,9 @@ def user_word(pgdir, va):
     return int.from_bytes(physical(found[-1]['pa'], 4), 'little') if found[-1].get('pa') is not None else None
 
 
-def user_frames(proc, trouble):
-    """The same in the program, from the registers it entered the kernel with."""
-    frame = deref(proc['tf'], 'trap frame')
-    yield int(frame['eip'])
-    at = int(frame['ebp'])
+def user_frames(proc, pc, at, trouble):
+    """The same in its program, which was at pc with frame pointer at."""
+    yield pc
     for _ in range(FRAMES):
         below = user_word(int(proc['pgdir']), at) if at and at % 4 == 0 and at < KERNBASE else None
         pc = user_word(int(proc['pgdir']), at + 4) if below is not None else None
@@ -207,31 +205,49 @@ def backtrace(proc):
         yield {'pid': pid, 'frame': k, 'mode': 'kernel', 'pc': pc, 'where': source(pc, True)}
     yield from warnings(trouble)
     if not int(proc['kthread']) and is_kernel(proc['tf']):
-        yield {'pid': pid, 'user': title(proc)}
-        for k, pc in enumerate(user_frames(proc, trouble)):
-            yield {'pid': pid, 'frame': k, 'mode': 'user', 'pc': pc, 'where': f'{pc:#x}'}
+        frame = deref(proc['tf'], 'trap frame')
+        yield from program(proc, int(frame['eip']), int(frame['ebp']), trouble)
     yield from warnings(trouble)
+
+
+def program(proc, pc, at, trouble):
+    """Rows of the program's part."""
+    pid = int(proc['pid'])
+    yield {'pid': pid, 'user': title(proc)}
+    for k, pc in enumerate(user_frames(proc, pc, at, trouble)):
+        yield {'pid': pid, 'frame': k, 'mode': 'user', 'pc': pc, 'where': f'{pc:#x}'}
 
 
 def at(sal):
     return f' ({sal.symtab.filename}:{sal.line})' if sal.symtab else ''
 
 
+def has_registers(thread):
+    thread.switch()
+    try:
+        return gdb.newest_frame().pc() != 0
+    except gdb.error:  # a core of a guest that did not panic
+        return False
+
+
 def running(proc):
     """Rows of one that runs: gdb's thread of its CPU."""
     cpu = cpu_of(proc)
     old = gdb.selected_thread()
-    thread = next((t for t in gdb.selected_inferior().threads() if t.num == (cpu or 0) + 1), None)
+    thread = next((t for t in gdb.selected_inferior().threads() if has_registers(t) and t.ptid[1] == (cpu or 0) + 1), None)
     if thread is None:
-        yield {'warning': f'process {int(proc["pid"])} runs, but gdb has no thread of CPU {cpu}'}
+        yield {'warning': f'process {int(proc["pid"])} runs on CPU {cpu}, whose registers are not in this dump'}
         return
     thread.switch()
-    frame, k = gdb.newest_frame(), 0
-    while frame and k < FRAMES:
-        yield {'pid': int(proc['pid']), 'frame': k, 'mode': 'kernel' if frame.pc() >= KERNBASE else 'user',
-               'pc': frame.pc(), 'where': f'{frame.name() or hex(frame.pc())}{at(frame.find_sal())}'}
+    frame, k, trouble = gdb.newest_frame(), 0, []
+    while frame and frame.pc() >= KERNBASE and k < FRAMES:
+        yield {'pid': int(proc['pid']), 'frame': k, 'mode': 'kernel', 'pc': frame.pc(),
+               'where': f'{frame.name() or hex(frame.pc())}{at(frame.find_sal())}'}
         frame, k = frame.older(), k + 1
+    if frame and frame.pc() < KERNBASE and not int(proc['kthread']):
+        yield from program(proc, frame.pc(), int(frame.read_register('ebp')) % 2**32, trouble)
     old.switch()
+    yield from warnings(trouble)
 
 
 class Btp(Command):
