@@ -60,7 +60,7 @@ class Fault(AssertionError):
 def row(step):
     """A step in one line; of a start without the paths, which would push out what it starts with."""
     if step.startswith('start: '):
-        step = re.sub(r' -[ki] \S+', '', re.sub(r'-d \S*/', '-d ', step))
+        step = re.sub(r' -[ki] .*?(?= -|$)', '', re.sub(r'-d .*/(?=lab-)', '-d ', step))
     return re.sub(r'\s+', ' ', step)[:200]
 
 
