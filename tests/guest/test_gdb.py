@@ -113,7 +113,8 @@ STORY = {
     'armed': ['print trace_stop.event', 'print nt_page.cpu[0].slow', 'print nt_page.cpu[1].slow'],
     'events': ['net-until --json'],
     'words': ['net-until tcp_stat', 'net-until nosuch', 'net-trace --event seg', 'net-until tcp_state if foo == 1', 'net-until tcp_state if to == NOSUCH',
-              'net-until tcp_state when to == 1', 'net-until irq_entry', 'proc 77', 'net-why 99999', 'net-pbuf 4'],
+              'net-until tcp_state when to == 1', 'net-until irq_entry', 'proc 77', 'net-why 99999', 'net-pbuf 4', 'vtop 1 0x100000000', 'print $pcb()',
+              'print $sock(4)', 'print $proc("init")'],
     'read only': [f'set var {PCB}->nrtx = 7'],
     'loop': ['set may-write-memory on', f'set var {PCB}->next = {PCB}', 'net-pcbs --json', f'set var {PCB}->next = 0'],
     'queue': [f'set var {PCB}->ooseq = (void *)4', 'net-pcbs --json', f'set var {PCB}->ooseq = 0'],
@@ -297,9 +298,10 @@ def test_words(story):
     """What is wrong is one line that says what would be right."""
     lines = story['words'].splitlines()
     for line, words in zip(lines, ['did you mean tcp_state', 'no event nosuch, did you mean switch?; net-until alone lists them',
-                                   'did you mean tcp_seg', 'there are laddr raddr', 'there are CLOSED LISTEN', 'instead of "if"', 'trace=std,+irq_entry', 'there are 1 2 4 5', 'the rings hold #1 to', 'not a kernel address: 0x4']):
+                                   'did you mean tcp_seg', 'there are laddr raddr', 'there are CLOSED LISTEN', 'instead of "if"', 'trace=std,+irq_entry', 'there are 1 2 4 5', 'the rings hold #1 to', 'not a kernel address: 0x4',
+                                   'not an address of 32 bits: 0x1', 'want numbers, as $pcb(', 'want numbers, as $sock(', 'want numbers, as $proc(']):
         assert words in line
-    assert len(lines) == 10 and 'not allowed' in story['read only']
+    assert len(lines) == 14 and 'not allowed' in story['read only']
 
 
 def test_events(story):

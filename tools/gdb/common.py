@@ -218,6 +218,23 @@ def pointer(said):
     return int(value.address if value.type.strip_typedefs().code == gdb.TYPE_CODE_STRUCT else value) & 0xffffffff
 
 
+class Function(gdb.Function):
+    """A function of numbers for gdb's expressions: a subclass has its NAME, a text for help that
+    begins with $NAME(ARGUMENTS), and value(), which gives it."""
+
+    def __init__(self):
+        super().__init__(self.name)
+
+    def invoke(self, *given):
+        try:
+            numbers = [int(one) for one in given]
+        except gdb.error:
+            numbers = None
+        if numbers is None or len(numbers) != self.value.__code__.co_argcount - 1:
+            raise gdb.GdbError(f'want numbers, as {self.__doc__.split(":")[0]}')
+        return self.value(*numbers)
+
+
 class Command(gdb.Command):
     """A command: its docstring is its help text, arguments() declares what it takes,
     rows(options) yields dicts.  As text they make a table of columns, tuples of

@@ -7,7 +7,7 @@ never a counter.  In a dump there are no registers, and the commands say so.
 
 import gdb
 
-from common import (LIMIT, Command, bits, chain, deref, ipv4, ipv4_host, is_kernel, mac, place, read, symbol, var,
+from common import (LIMIT, Command, Function, bits, chain, deref, ipv4, ipv4_host, is_kernel, mac, place, read, symbol, var,
                     warnings, whole)
 from nettrace import page, ring_records, metadata
 from proc import descriptors, now_tsc, processes, title
@@ -493,30 +493,28 @@ retransmission timers of connections are tcp_tmr's, net-pcbs shows them.
         yield from warnings(trouble)
 
 
-class PcbFunction(gdb.Function):
+class PcbFunction(Function):
     """$pcb(LOCAL PORT): the first connection of that port as a struct tcp_pcb *, 0 if none.
 
   print $pcb(80)->state"""
 
-    def __init__(self):
-        super().__init__('pcb')
+    name = 'pcb'
 
-    def invoke(self, port):
-        found = [pcb for name, pcb in pcbs([]) if name in ('active', 'time-wait') and int(pcb['local_port']) == int(port)]
+    def value(self, port):
+        found = [pcb for name, pcb in pcbs([]) if name in ('active', 'time-wait') and int(pcb['local_port']) == port]
         return gdb.Value(int(found[0].address) if found else 0).cast(gdb.lookup_type('struct tcp_pcb').pointer())
 
 
-class SockFunction(gdb.Function):
+class SockFunction(Function):
     """$sock(PID, FD): the socket of a descriptor as a struct sock *, 0 if it is none.
 
   print *$sock(4, 3)"""
 
-    def __init__(self):
-        super().__init__('sock')
+    name = 'sock'
 
-    def invoke(self, pid, fd):
-        found = [file['sock'] for proc in processes() if int(proc['pid']) == int(pid)
-                 for have, file in descriptors(proc) if have == int(fd) and int(file['sock_id'])]
+    def value(self, pid, fd):
+        found = [file['sock'] for proc in processes() if int(proc['pid']) == pid
+                 for have, file in descriptors(proc) if have == fd and int(file['sock_id'])]
         return found[0] if found else gdb.Value(0).cast(gdb.lookup_type('struct sock').pointer())
 
 

@@ -9,7 +9,7 @@ import struct
 
 import gdb
 
-from common import Command, chain, is_kernel, number, physical, pointer, read, var, warnings
+from common import Command, Function, chain, is_kernel, number, physical, pointer, read, var, warnings
 from nettrace import page, record_row, rings, show_row
 
 SNAP = 262144  # longest frame that a capture may hold, as others write it
@@ -192,18 +192,17 @@ def pbufs_seen(pkt):
                 yield int(row['fields']['p'], 16)
 
 
-class PktFunction(gdb.Function):
+class PktFunction(Function):
     """$pkt(ID): the pbuf of a packet as a struct pbuf *, 0 if there is none any more.
 
   net-pbuf $pkt(9)"""
 
-    def __init__(self):
-        super().__init__('pkt')
+    name = 'pkt'
 
-    def invoke(self, pkt):
+    def value(self, pkt):
         kind = gdb.lookup_type('struct pbuf').pointer()
-        for at in pbufs_seen(int(pkt)):
-            if is_kernel(at) and int(gdb.Value(at).cast(kind)['pkt']) == int(pkt):
+        for at in pbufs_seen(pkt):
+            if is_kernel(at) and int(gdb.Value(at).cast(kind)['pkt']) == pkt:
                 return gdb.Value(at).cast(kind)
         return gdb.Value(0).cast(kind)
 

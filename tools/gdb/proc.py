@@ -9,7 +9,7 @@ import re
 
 import gdb
 
-from common import (DEVSPACE, KERNBASE, KSTACKS, LIMIT, PAGE, Command, chain, deref, is_kernel, number, physical, place, source,
+from common import (DEVSPACE, KERNBASE, KSTACKS, LIMIT, PAGE, Command, Function, chain, deref, is_kernel, number, physical, place, source,
                     text, var, warnings, whole, word)
 from nettrace import metadata
 
@@ -376,7 +376,10 @@ two entries of the tables: the one of the page directory, the one of the page ta
         parser.add_argument('address')
 
     def rows(self, options):
-        va = int(gdb.parse_and_eval(options.address)) & 0xffffffff
+        va = int(gdb.parse_and_eval(options.address))
+        if not -2**31 <= va < 2**32:
+            raise gdb.GdbError(f'vtop: not an address of 32 bits: {options.address}')
+        va %= 2**32
         for row in walk(int(process(options.pid)['pgdir']), va):
             yield {'va': va, **row}
 
@@ -612,17 +615,16 @@ list of free pages is followed (at most 1000) to see that it is sound.
             f'RAM ends at {row["ram_end"] // 1024 // 1024} MB'
 
 
-class ProcFunction(gdb.Function):
+class ProcFunction(Function):
     """$proc(PID): the process as a struct proc *, 0 if there is none.
 
   print $proc(3)->name"""
 
-    def __init__(self):
-        super().__init__('proc')
+    name = 'proc'
 
-    def invoke(self, pid):
+    def value(self, pid):
         kind = gdb.lookup_type('struct proc').pointer()
-        found = [address(proc) for proc in processes() if int(proc['pid']) == int(pid)]
+        found = [address(proc) for proc in processes() if int(proc['pid']) == pid]
         return gdb.Value(found[0] if found else 0).cast(kind)
 
 
