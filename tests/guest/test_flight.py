@@ -164,7 +164,7 @@ def test_after_a_kill(flight, tmp_path):
     check_core(vm)
     calls = gdb_on(vm, 'core-file core', 'source ' + INIT, 'bt-all')
     assert calls.count(': run\n') == calls.count('whose registers are not in this dump\n')  # those of who waits are in memory
-    assert re.search(r'== 2 \[netd\]: sleep .*\n(#.*\n)*#\d+ +0x\w+  netd\+', calls)
+    assert re.search(r'== 1 init: sleep .*\n(#.*\n)*#\d+ +0x\w+  sys_waitpid\+', calls)
 
 
 def check_calls(vm, pid, cpu):
@@ -183,7 +183,31 @@ def check_calls(vm, pid, cpu):
     assert re.match(r'#0 +0x\w+ +sys_kdebug ', kernel) and program[0] == eip and len(program) >= 2
     assert f'LWP {cpu + 1} ' in regs
     assert len(re.findall('^== ', everybody, re.M)) >= 5 and 'not available' not in everybody
-    assert re.search(r'== 2 \[netd\]: sleep .*\n(#.*\n)*#\d+ +0x\w+  netd\+', everybody)
+    assert re.search(r'== 1 init: sleep .*\n(#.*\n)*#\d+ +0x\w+  sys_waitpid\+', everybody)
+
+
+def test_calls_that_were_traced(flight):
+    """The function tracer has put its own return addresses on the stacks: gdb, our commands and
+    the panic's own words name the true callers, of who died and of who sleeps."""
+    vm = flight()
+    if vm.cmd("echo func '*' > /dev/nettrace"):
+        pytest.skip('this compiler makes no entry nops')
+    vm.cmd('udpecho 9 &')
+    poke(vm, symbols(vm)['tcp_input'][0] + 5, b'\x0f\x0b')  # behind the entry's nop, which is a call now
+    with pytest.raises(OSError):
+        urlopen(f'http://127.0.0.1:{vm.port(80)}/', timeout=CAP)
+    ended(vm)
+    subprocess.run([os.path.join(TOP, 'tools', 'gdb', 'core'), vm.dir], stdout=subprocess.PIPE, timeout=CAP, check=True)
+    bt, own, everybody = gdb_on(vm, 'core-file core', 'source ' + INIT, 'echo ~~~~\\n', 'bt', 'echo ~~~~\\n', 'btp 2', 'echo ~~~~\\n',
+                                'bt-all').split('~~~~\n')[1:]
+    told = re.findall(r'^  0x\w+ (\w+)\+', vm.output(), re.M)
+    way = ['tcp_input', 'ip4_input', 'ethif_rx', 'netd', 'kthread_entry']
+    assert [name for name in told if name in way] == way[:1] + way[2:], told  # by frame pointers, and the last one was not set yet
+    for text in (bt, own):
+        names = re.findall(r'^#\d+ +(?:0x\w+ +)?(?:in )?(\w+)', text, re.M)
+        assert [name for name in names if name in way] == way and 'func_entry' not in names, text
+    assert bt.count('func_traced') >= 3 and 'func_' not in own + everybody
+    assert re.search(r' udpecho: sleep .*\n(#.*\n)*#.* sys_recvfrom\+.*\n#.* (traced_call|syscall)\+', everybody), everybody
 
 
 def check_core(vm):

@@ -126,6 +126,31 @@ def place(addr):
     return name + within(kind, int(offset or '0', 16))
 
 
+def true_return(pc, at):
+    """The return address that lies at an address of a stack, where pc was found: the function
+    tracer may have put its own there (kernel/trace/func.c has the same rule)."""
+    tracer = tracer_return()
+    if pc != tracer:
+        return pc
+    shadows = var('shadows')
+    for shadow in (shadows[k] for k in range(shadows.type.range()[1] + 1)):
+        for k in reversed(range(int(shadow['n']))):
+            if pc == tracer and int(shadow['frame'][k]['at']) == at:
+                pc = int(shadow['frame'][k]['ret'])
+    return pc
+
+
+def tracer_return(known={}):  # one look for each kernel: it is asked for each frame
+    """Where the function tracer lets a traced call return to; 0 in a kernel without it."""
+    kernel = gdb.current_progspace().filename
+    if kernel not in known:
+        try:
+            known[kernel] = int(gdb.parse_and_eval('(unsigned)&func_return'))
+        except gdb.error:
+            known[kernel] = 0
+    return known[kernel]
+
+
 def source(pc, returns=False):
     """A code address as function (file:line).  returns: it is a return address, and the
     call before it may be the last instruction of a function that never goes on."""

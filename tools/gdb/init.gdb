@@ -9,4 +9,4 @@ set may-call-functions off
 set may-write-memory off
 python import os, sys
 python sys.path.insert(0, os.path.join(os.environ['XV6_TOP'], 'tools', 'gdb'))
-python import nettrace, proc, net, packet, run, replay
+python import nettrace, proc, net, packet, run, replay, unwind

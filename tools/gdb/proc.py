@@ -9,8 +9,8 @@ import re
 
 import gdb
 
-from common import (DEVSPACE, KERNBASE, KSTACKS, LIMIT, PAGE, Command, Function, chain, deref, is_kernel, number, physical, place, source,
-                    text, var, warnings, whole, word)
+from common import (DEVSPACE, KERNBASE, KSTACKS, LIMIT, PAGE, Command, Function, chain, deref, is_kernel, number, physical, place,
+                    source, text, tracer_return, true_return, var, warnings, whole, word)
 from nettrace import metadata
 
 STATES = {'EMBRYO': 'embryo', 'SLEEPING': 'sleep', 'RUNNABLE': 'ready', 'RUNNING': 'run', 'ZOMBIE': 'zombie'}
@@ -168,7 +168,7 @@ def kernel_frames(proc, trouble):
             if frame >= KERNBASE:
                 trouble.append(f'frame pointer outside the stack: {frame:#x}')
             return
-        frame, pc = word(frame), word(frame + 4)
+        frame, pc = word(frame), true_return(word(frame + 4), frame + 4)
     trouble.append(f'only the first {FRAMES} frames are shown')
 
 
@@ -241,9 +241,11 @@ def running(proc):
     thread.switch()
     frame, k, trouble = gdb.newest_frame(), 0, []
     while frame and frame.pc() >= KERNBASE and k < FRAMES:
-        yield {'pid': int(proc['pid']), 'frame': k, 'mode': 'kernel', 'pc': frame.pc(),
-               'where': f'{frame.name() or hex(frame.pc())}{at(frame.find_sal())}'}
-        frame, k = frame.older(), k + 1
+        if frame.pc() != tracer_return():
+            yield {'pid': int(proc['pid']), 'frame': k, 'mode': 'kernel', 'pc': frame.pc(),
+                   'where': f'{frame.name() or hex(frame.pc())}{at(frame.find_sal())}'}
+            k += 1
+        frame = frame.older()
     if frame and frame.pc() < KERNBASE and not int(proc['kthread']):
         yield from program(proc, frame.pc(), int(frame.read_register('ebp')) % 2**32, trouble)
     old.switch()
