@@ -172,6 +172,21 @@ def test_nothing_to_grade(words, said, tmp_path):
     assert done.returncode == 2 and said in done.stderr and done.stderr.count('\n') == 1 and not done.stdout
 
 
+def test_table_on_a_full_disk(tmp_path):
+    """One line, and nothing of the class's gradings goes on."""
+    (tmp_path / 'x' / '99').mkdir(parents=True)
+    done = grade_all(str(tmp_path), '-o', '/dev/full')
+    assert done.returncode == 2 and 'ended after 0 of 1' in done.stderr and done.stderr.count('\n') == 1
+
+
+def test_names_that_are_no_text(tmp_path):
+    """A folder that is named in no UTF-8, one that is a file: rows without a grade."""
+    os.makedirs(os.fsencode(tmp_path) + b'/\xff/99')
+    (tmp_path / 'file').write_text('')
+    done = grade_all(str(tmp_path))
+    assert done.returncode == 1 and '1 of 1 have no grade' in done.stderr and 'no lab 99' in done.stdout
+
+
 def test_report_not_writable(tmp_path):
     """That is told before the tests, not after them."""
     (tmp_path / '.lab.json').write_text('{"lab": "05", "variant": 0, "hints": 0, "files": {}}')
